@@ -1,0 +1,147 @@
+"""Tensor: an array of any library that can be differentiated through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agnostic_dl import backends
+from agnostic_dl.autograd import tape
+from agnostic_dl.autograd.operators import ArrayObject
+from agnostic_dl.autograd.tape import Edge, Node
+from agnostic_dl.errors import DTypeError, GradientError
+from agnostic_dl.primitives import Primitive, library_of, operations
+
+
+class Tensor(ArrayObject):
+    """An array with a place on the tape.
+
+    *array*: an array of any Array API library, or host data, of which the current backend makes
+    one. *requires_grad*: operations on it are recorded, and :meth:`backward` leaves its gradient
+    in :attr:`grad`; only floating-point and complex arrays can ask for that.
+
+    Operators and functions of the standard's namespaces apply as to the array itself.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_edge")
+
+    def __init__(self, array: Any, requires_grad: bool = False) -> None:
+        if isinstance(array, Tensor):
+            array = array.data
+        elif not hasattr(array, "__array_namespace__") and not hasattr(array, "__dlpack__"):
+            array = backends.get_backend().asarray(array)
+        self._array: Any = array
+        self._edge: Edge | None = None
+        if requires_grad:
+            self.requires_grad = True
+
+    # -- what it holds ------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Any:
+        """The array itself, of the backend's class. Assigning replaces it, off the tape."""
+        return self._array
+
+    @data.setter
+    def data(self, array: Any) -> None:
+        self._array = array.data if isinstance(array, Tensor) else array
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this Tensor are recorded."""
+        return self._edge is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if wanted and self._edge is None:
+            xp = library_of("Tensor", (self.data,))[1]
+            if not xp.isdtype(self.data.dtype, ("real floating", "complex floating")):
+                raise DTypeError(
+                    f"only floating-point Tensors can require gradients, this one is "
+                    f"{self.data.dtype}: convert it first, say to float32"
+                )
+            self._edge = (Node(), 0)
+        elif not wanted:
+            self._edge = None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward() accumulated here, a Tensor; None before."""
+        if self._edge is None or self._edge[0].primitive is not None:
+            return None
+        gradient: Tensor | None = self._edge[0].grad
+        return gradient
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if self._edge is None or self._edge[0].primitive is not None:
+            raise GradientError("only a leaf Tensor that requires gradients has a .grad to set")
+        self._edge[0].grad = value
+
+    def detach(self) -> Tensor:
+        """The same array, off the tape."""
+        return Tensor(self.data)
+
+    def backward(self, gradient: Any = None, *, keep_graph: bool = False) -> None:
+        """Add the gradient of this scalar to `.grad` of every leaf that it was computed from.
+
+        *gradient*: the cotangent, of this Tensor's shape; needed where it is not a scalar. The
+        graph is freed on the way unless *keep_graph*.
+        """
+        if self._edge is None:
+            raise GradientError(
+                "backward() needs a Tensor that was computed from one with requires_grad=True"
+            )
+        xp = operations(library_of("backward", (self.data,))[1])
+        seed = seed_for(self, gradient, xp)
+        found = tape.backprop([(self._edge, seed)], xp, lift=lift, keep_graph=keep_graph)
+        for leaf, g in found.items():
+            leaf.grad = Tensor(g if leaf.grad is None else xp.add(leaf.grad.data, g))
+
+    # -- tracing ------------------------------------------------------------------------------
+
+    def trace(self, primitive: Primitive, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """Apply *primitive* to the arrays and, if a gradient is wanted, put it on the tape."""
+        arrays = tuple(arg.data if isinstance(arg, Tensor) else arg for arg in args)
+        out = primitive.run(arrays, static)
+        edges = tuple(arg._edge if isinstance(arg, Tensor) else None for arg in args)
+        if not (primitive.differentiable and any(edges) and tape.is_recording()):
+            return tuple(lift(o, None) for o in out) if isinstance(out, tuple) else lift(out, None)
+        node = Node(primitive, edges, arrays, out, static)
+        if isinstance(out, tuple):
+            return tuple(lift(o, (node, i)) for i, o in enumerate(out))
+        return lift(out, (node, 0))
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        from agnostic_dl.autograd.array_api import tensor_namespace
+
+        return tensor_namespace(library_of("Tensor", (self.data,))[1])
+
+    def __repr__(self) -> str:
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor({self.data!r}{grad})"
+
+
+def lift(array: Any, edge: Edge | None) -> Tensor:
+    """A Tensor at a given place of the graph, without the checks of the constructor."""
+    tensor = Tensor.__new__(Tensor)
+    tensor._array = array
+    tensor._edge = edge
+    return tensor
+
+
+def seed_for(out: Tensor, gradient: Any, xp: Any) -> Any:
+    """The cotangent to start from, as a plain array: 1 for a scalar, else what was given."""
+    if gradient is None:
+        if out.data.shape != ():
+            raise GradientError(
+                f"the gradient of a result of shape {tuple(out.data.shape)} needs a cotangent of "
+                f"that shape: reduce it to a scalar first, say with sum or mean, or pass one"
+            )
+        return xp.ones_like(out.data)
+    gradient = gradient.data if isinstance(gradient, Tensor) else gradient
+    if tuple(gradient.shape) != tuple(out.data.shape):
+        raise GradientError(
+            f"the cotangent has shape {tuple(gradient.shape)}, expected that of the result, "
+            f"{tuple(out.data.shape)}"
+        )
+    return gradient

@@ -1,0 +1,243 @@
+"""Backends: an array library, its devices, the way to and from the host, and its fast kernels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Any, ClassVar
+
+from agnostic_dl import plugins
+from agnostic_dl.errors import BackendUnavailable, UsageError
+
+DTYPE_NAMES = (
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "float32", "float64", "complex64", "complex128",
+)  # fmt: skip
+
+
+class Backend:
+    """Base of every backend: a subclass gives `name`, `xp` and `to_numpy`; the rest has defaults.
+
+    The class itself is the factory that a plugin's hook returns.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, device: Any = None) -> None:
+        self.device = device
+        self.kernels: Mapping[str, Callable[..., Any]] = self.own_kernels()
+
+    @classmethod
+    def probe(cls) -> str | None:
+        """None if the backend can run here, else the reason in one line; cheap, imports little."""
+        return None
+
+    @cached_property
+    def xp(self) -> Any:
+        """The library's Array API namespace, by way of array-api-compat."""
+        raise NotImplementedError
+
+    @cached_property
+    def dtypes(self) -> Mapping[str, Any]:
+        """Name → dtype, for every dtype that the library has."""
+        return {name: getattr(self.xp, name) for name in DTYPE_NAMES if hasattr(self.xp, name)}
+
+    @cached_property
+    def array_type(self) -> type:
+        """The class of the library's arrays: operations find their kernels by it."""
+        return type(self.xp.empty(()))
+
+    def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
+        """Primitive name → accelerated function with that primitive's signature."""
+        return {}
+
+    def asarray(self, obj: Any, dtype: Any = None) -> Any:
+        """Make an array of this backend from host data, a DLPack exporter or one of its own.
+
+        The dtype that *obj* has is kept unless *dtype* (a name or a dtype of the library) is given.
+        """
+        dtype = self.dtypes[dtype] if isinstance(dtype, str) else dtype
+        if isinstance(obj, self.array_type) or not hasattr(obj, "__dlpack__"):
+            return self.xp.asarray(obj, dtype=dtype, device=self.device)
+        array = self.xp.from_dlpack(obj)
+        return array if dtype is None else self.xp.astype(array, dtype)
+
+    def to_numpy(self, array: Any) -> Any:
+        """Copy or view *array* as a NumPy array on the host."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Return when all queued work is done."""
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name!r} device={self.device!r}>"
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """One installed backend. Listing imports nothing; asking for `available` probes the plugin."""
+
+    name: str
+    distribution: str
+    version: str
+
+    @property
+    def reason(self) -> str | None:
+        """Why the backend is not available, in one line; None if it is."""
+        try:
+            return plugins.lookup("backend", self.name).probe()
+        except plugins.PluginError as error:
+            return str(error)
+
+    @property
+    def available(self) -> bool:
+        """Whether the backend can run here."""
+        return self.reason is None
+
+    def __repr__(self) -> str:
+        return (
+            f"BackendInfo(name={self.name!r}, available={self.available}, reason={self.reason!r}, "
+            f"distribution={self.distribution!r}, version={self.version!r})"
+        )
+
+
+def list_backends() -> list[BackendInfo]:
+    """List the installed backends from metadata alone; see :class:`BackendInfo`."""
+    return [
+        BackendInfo(info.name, info.distribution, info.version)
+        for info in plugins.infos("backend")
+        if info.state != "blocked"
+    ]
+
+
+_current: ContextVar[Backend | None] = ContextVar("agnostic_dl_backend", default=None)
+_instances: dict[tuple[Any, ...], Backend] = {}
+_by_array_type: dict[type, Backend] = {}
+
+
+def get_backend(name: str | None = None) -> Backend:
+    """The backend called *name*, on its default device; None: the current one.
+
+    The current backend is at first ``$AGNOSTIC_DL_BACKEND``, else "numpy".
+    """
+    current = _current.get()
+    if name is None:
+        return current or create(os.environ.get("AGNOSTIC_DL_BACKEND") or "numpy")
+    return current if current is not None and current.name == name else create(name)
+
+
+def create(name: str, device: Any = None, kernels: Iterable[str] | None = None) -> Backend:
+    """The backend *name* on *device* with the chosen kernel plugins, made once and shared."""
+    name, device = _split_device(name, device)
+    if isinstance(kernels, str):
+        kernels = (kernels,)
+    chosen = None if kernels is None else tuple(kernels)
+    cache_key = (name, device, chosen, os.environ.get("AGNOSTIC_DL_KERNELS"))
+    if cache_key not in _instances:
+        _instances[cache_key] = _make(name, device, chosen)
+    return _instances[cache_key]
+
+
+def _split_device(name: str, device: Any) -> tuple[str, Any]:
+    """``"cupy:1"`` names a backend and the number of its device, also as *device* itself."""
+    if isinstance(device, str) and device.partition(":")[0] == name and ":" in device:
+        device = device.partition(":")[2]
+    if ":" in name:
+        name, _, device = name.partition(":")
+    return name, int(device) if isinstance(device, str) and device.isdigit() else device
+
+
+def _make(name: str, device: Any, chosen: tuple[str, ...] | None) -> Backend:
+    factory = plugins.lookup("backend", name)
+    reason = factory.probe()
+    if reason is not None:
+        others = [info.name for info in list_backends() if info.name != name and info.available]
+        listing = ", ".join(others) or "none"
+        raise BackendUnavailable(f"{name}: {reason}. Installed and available: {listing}.")
+    backend: Backend = factory(device=device)
+    backend.kernels = {**backend.kernels, **_plugin_kernels(name, chosen)}
+    _by_array_type.setdefault(backend.array_type, backend)
+    return backend
+
+
+def _plugin_kernels(backend: str, chosen: tuple[str, ...] | None) -> dict[str, Any]:
+    """Kernels of the plugins for *backend*; of two for one primitive the higher priority wins."""
+    installed = [name for name in plugins.names("kernels") if name.startswith(backend + ".")]
+    if chosen is None:
+        wanted = os.environ.get("AGNOSTIC_DL_KERNELS")
+        chosen = None if wanted is None else tuple(filter(None, wanted.split(",")))
+    if chosen is not None:
+        full = [name if "." in name else f"{backend}.{name}" for name in chosen]
+        for name in full:
+            if name not in installed and name.startswith(backend + "."):
+                plugins.load_kernels(name, backend)  # raises: names what is installed
+        return _merge([plugins.load_kernels(n, backend) for n in full if n in installed])
+    loaded = []
+    for name in installed:
+        try:
+            loaded.append(plugins.load_kernels(name, backend))
+        except plugins.PluginError:
+            continue  # recorded; `list_plugins` shows it; the backend's own kernels stand in
+    return _merge(loaded)
+
+
+def _merge(loaded: list[tuple[int, Mapping[str, Any]]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for _, kernels in sorted(loaded, key=lambda pair: pair[0]):
+        merged.update(kernels)
+    return merged
+
+
+class use_backend:  # noqa: N801: reads as a statement, works as a context manager
+    """Make a backend the current one in this context; as a context manager, until its end.
+
+    *device*: ``"cupy:1"`` or ``1``; *kernels*: names of kernel plugins, ``()`` for the backend's
+    own kernels only, None for all that are installed.
+    """
+
+    def __init__(self, name: str, device: Any = None, kernels: Iterable[str] | None = None) -> None:
+        if not isinstance(name, str):
+            raise UsageError(f"use_backend expects a backend's name, got {type(name).__name__}")
+        self.backend = create(name, device, kernels)
+        self._token: Token[Backend | None] = _current.set(self.backend)
+
+    def __enter__(self) -> Backend:
+        return self.backend
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        _current.reset(self._token)
+
+
+def kernels_for(array_type: type) -> Mapping[str, Callable[..., Any]]:
+    """The kernels for arrays of this class: the current backend's, if they are its arrays."""
+    current = _current.get()
+    if current is None:
+        current = _initial()
+    if current is not None and current.array_type is array_type:
+        return current.kernels
+    owner = _by_array_type.get(array_type)
+    return owner.kernels if owner is not None else {}
+
+
+def to_numpy(array: Any) -> Any:
+    """*array* of any loaded backend's library as a host NumPy array."""
+    for backend in (_current.get() or _initial(), *_by_array_type.values()):
+        if backend is not None and isinstance(array, backend.array_type):
+            return backend.to_numpy(array)
+    return get_backend("numpy").asarray(array)
+
+
+def _initial() -> Backend | None:
+    try:
+        return get_backend()
+    except plugins.PluginError:
+        return None  # arrays can be computed with even where no backend plugin is installed

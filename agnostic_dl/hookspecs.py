@@ -1,0 +1,35 @@
+"""The contract between agnostic_dl and its plugins: one hook per kind of plugin.
+
+An entry point in the group of the hook's kind names a module; the module implements the hook with
+:data:`agnostic_dl.extend.hookimpl`. The hook returns a mapping that holds the entry point's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pluggy
+
+PROJECT = "agnostic_dl"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def agnostic_dl_backends() -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Return name → factory of a Backend, called as ``factory(device=...)``.
+
+    The factory has a cheap ``probe()`` that returns None, or why the backend is not available.
+    """
+
+
+@hookspec
+def agnostic_dl_optimizers() -> Mapping[str, type]:  # type: ignore[empty-body]
+    """Return name → optimizer class, a frozen dataclass derived from Optimizer."""
+
+
+@hookspec
+def agnostic_dl_kernels(backend_name: str) -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
+    """Return primitive name → accelerated function with the primitive's own signature."""

@@ -1,0 +1,1 @@
+"""The optimizer engine: protocol, schedules, clipping, overrides by name."""

@@ -1,0 +1,186 @@
+"""What a primitive is: a function of arrays, its rules of differentiation, and its one entrance.
+
+Everything that computes goes through :meth:`Primitive.__call__`. Arrays of a library are computed
+with at once, by the backend's kernel of that name or else by the reference forward; traced values
+(:class:`Traced`) are handed to their tracer, which the floors above define.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from agnostic_dl import backends
+from agnostic_dl.errors import ArrayMixError, DTypeError, UsageError
+
+Rule = Callable[..., Any]
+
+_PYTHON_SCALARS = (bool, int, float, complex)
+
+
+class Traced:
+    """Base of values that stand for an array while something watches, such as a Tensor."""
+
+    __slots__ = ()
+
+    def trace(self, primitive: Primitive, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """Apply *primitive*, watching; called on the first traced argument."""
+        raise NotImplementedError
+
+
+def zero(*_: Any, **__: Any) -> Any:
+    """Rule of an argument whose derivative is zero almost everywhere: cuts the graph."""
+    raise AssertionError("the tape never calls this rule")
+
+
+class Primitive:
+    """A named, differentiable function ``forward(xp, *arrays, **static)``; see :func:`primitive`.
+
+    Positional arguments beyond the arrays are taken as the static ones, in their order, as the
+    standard's own functions allow. *variadic*: takes any number of arrays, also as one sequence.
+    """
+
+    def __init__(self, forward: Callable[..., Any], *, differentiable: bool = True) -> None:
+        self.forward = forward
+        self.name = forward.__name__
+        self.__doc__ = forward.__doc__
+        self.__name__ = self.name
+        self.differentiable = differentiable
+        parameters = list(inspect.signature(forward).parameters.values())[1:]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self.static_names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        self.array_names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.defaults = {
+            p.name: p.default
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+        }
+        self.rules: tuple[Rule | None, ...] = ()
+        self.joint_rule: Rule | None = None
+        self.composed = False
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    # -- rules ------------------------------------------------------------------------------
+
+    def defvjp(self, *rules: Rule | None) -> None:
+        """Give one rule for each array argument: ``rule(xp, g, out, *arrays, **static)``.
+
+        A rule returns the gradient of its argument given *g*, the gradient of the output *out*;
+        its `xp` is the namespace of primitives, so that it can be recorded and differentiated in
+        turn. :data:`zero`: the derivative vanishes almost everywhere. None: there is no rule, and
+        differentiating through the argument is an error.
+        """
+        self.rules = rules
+
+    def defvjp_variadic(self, rule: Rule) -> None:
+        """Give one rule for all arguments at once, which returns a sequence of gradients."""
+        self.joint_rule = rule
+
+    def defvjp_composed(self) -> None:
+        """Differentiate the forward itself, run on the namespace of primitives."""
+        self.composed = True
+
+    # -- calling ----------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **static: Any) -> Any:
+        """Apply to arrays, or hand over to the tracer of the first traced argument."""
+        if self.variadic or len(args) != len(self.array_names):
+            args = self._split(args, static)
+        if self.defaults:
+            static = {**self.defaults, **static}
+        for arg in args:
+            if isinstance(arg, Traced):
+                return arg.trace(self, args, static)
+        return self.run(args, static)
+
+    def _split(self, args: tuple[Any, ...], static: dict[str, Any]) -> tuple[Any, ...]:
+        """Separate the arrays from static arguments given by position (into *static*)."""
+        if self.variadic:
+            if args and isinstance(args[0], (list, tuple)):
+                static.update(zip(self.static_names, args[1:], strict=False))
+                return tuple(args[0])
+            return args
+        arity = len(self.array_names)
+        static.update(zip(self.static_names, args[arity:], strict=False))
+        named = [static.pop(name) for name in self.array_names[len(args) :] if name in static]
+        arrays = (*args[:arity], *named)
+        if len(arrays) != arity or len(args) > arity + len(self.static_names):
+            raise UsageError(
+                f"{self.name} expects the arrays {', '.join(self.array_names)}, got {len(args)} "
+                f"positional arguments"
+            )
+        return arrays
+
+    def run(self, arrays: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """Compute on arrays of one library: by its kernel of this name, else by the forward."""
+        array_type, xp = library_of(self.name, arrays)
+        kernel = backends.kernels_for(array_type).get(self.name)
+        if kernel is not None:
+            out = kernel(xp, *arrays, **static)
+            if out is not NotImplemented:  # a kernel may decline dtypes and shapes
+                return out
+        return self.forward(xp, *arrays, **static)
+
+
+_LIBRARIES: dict[type, tuple[type, Any]] = {}
+
+
+def library_of(name: str, arrays: tuple[Any, ...]) -> tuple[type, Any]:
+    """Class and namespace of the one library that all *arrays* are of; Python scalars aside."""
+    found: tuple[type, Any] | None = None
+    for array in arrays:
+        library = _LIBRARIES.get(type(array))
+        if library is None:
+            if isinstance(array, _PYTHON_SCALARS) and not hasattr(array, "dtype"):
+                continue
+            library = _register(name, array)
+        if found is None:
+            found = library
+        elif library[1] is not found[1]:
+            raise ArrayMixError(
+                f"{name}: arrays of one library expected, got {_library_name(found[1])} and "
+                f"{_library_name(library[1])}: convert one with get_backend(...).asarray(...)"
+            )
+    if found is None:
+        got = ", ".join(type(array).__name__ for array in arrays) or "nothing"
+        raise DTypeError(f"{name} expects at least one array, got {got}")
+    return found
+
+
+def _library_name(xp: Any) -> str:
+    return str(xp.__name__).replace("array_api_compat.", "")
+
+
+def _register(name: str, array: Any) -> tuple[type, Any]:
+    """Find the library of an array's class once (microseconds) and keep it."""
+    from array_api_compat import array_namespace
+
+    try:
+        xp = array_namespace(array)
+    except TypeError as error:
+        raise DTypeError(
+            f"{name} expects arrays of an Array API library or Tensors, got "
+            f"{type(array).__name__}: make an array with get_backend().asarray(...)"
+        ) from error
+    # Not type(array): a library's scalars and subclasses compute with the kernels of its arrays.
+    _LIBRARIES[type(array)] = (type(xp.empty(())), xp)
+    return _LIBRARIES[type(array)]
+
+
+def primitive(forward: Callable[..., Any] | None = None, *, differentiable: bool = True) -> Any:
+    """Make a primitive of ``forward(xp, *arrays, **static)``, pure and in standard operations.
+
+    Give its rules right beneath it with `defvjp`. *differentiable=False*: the results are plain
+    and cut the graph (comparisons, integers).
+
+    >>> @primitive
+    ... def double(xp, x):
+    ...     return xp.add(x, x)
+    >>> double.defvjp(lambda xp, g, out, x: xp.add(g, g))
+    """
+    if forward is None:
+        return lambda function: primitive(function, differentiable=differentiable)
+    return Primitive(forward, differentiable=differentiable)

@@ -1,0 +1,45 @@
+"""The NumPy backend: arrays on the CPU, with kernels of its own where plain NumPy can be faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from agnostic_dl.extend import Backend, hookimpl
+
+
+class NumpyBackend(Backend):
+    """Arrays of NumPy, on the CPU."""
+
+    name = "numpy"
+
+    @cached_property
+    def xp(self) -> Any:
+        import array_api_compat.numpy as xp
+
+        return xp
+
+    @cached_property
+    def array_type(self) -> type:
+        import numpy as np
+
+        return np.ndarray
+
+    def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
+        return {}
+
+    def asarray(self, obj: Any, dtype: Any = None) -> Any:
+        import numpy as np
+
+        return np.asarray(obj, dtype=dtype)
+
+    def to_numpy(self, array: Any) -> Any:
+        import numpy as np
+
+        return np.asarray(array)
+
+
+@hookimpl
+def agnostic_dl_backends() -> Mapping[str, Callable[..., Backend]]:
+    return {"numpy": NumpyBackend}

@@ -1,0 +1,1 @@
+"""Four first-order optimizers, one module each: sgd, momentum, adagrad, adam."""

@@ -1,0 +1,39 @@
+"""array-api-strict as a backend: whatever runs on it keeps to the standard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from agnostic_dl.extend import Backend, hookimpl
+
+
+class StrictBackend(Backend):
+    """Arrays of array-api-strict, which refuse all that the standard does not promise."""
+
+    name = "strict"
+
+    @cached_property
+    def xp(self) -> Any:
+        import array_api_strict as xp
+
+        return xp
+
+    def asarray(self, obj: Any, dtype: Any = None) -> Any:
+        dtype = self.dtypes[dtype] if isinstance(dtype, str) else dtype
+        if not isinstance(obj, self.array_type) and hasattr(obj, "__array_namespace__"):
+            import numpy as np
+
+            obj = np.asarray(obj)  # strict arrays are made of NumPy's; other DLPack is read by it
+        return self.xp.asarray(obj, dtype=dtype, device=self.device)
+
+    def to_numpy(self, array: Any) -> Any:
+        import numpy as np
+
+        return np.asarray(array)
+
+
+@hookimpl
+def agnostic_dl_backends() -> Mapping[str, Callable[..., Backend]]:
+    return {"strict": StrictBackend}
