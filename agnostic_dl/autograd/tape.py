@@ -182,9 +182,8 @@ def _apply_rules(
             rule = primitive.rules[i] if i < len(primitive.rules) else None
             if rule is None:
                 raise GradientError(
-                    f"{primitive.name} has no rule for its argument {i + 1} "
-                    f"({(primitive.array_names or ['...'])[min(i, len(primitive.array_names) - 1)]}):"
-                    f" it cannot be differentiated through; detach() the argument, or give the "
+                    f"{primitive.name} has no rule for its argument number {i + 1}: it cannot "
+                    f"be differentiated through; detach() the argument, or give the "
                     f"rule with {primitive.name}.defvjp(...)"
                 )
             if rule is not zero:
@@ -222,7 +221,7 @@ def _plain(value: Any) -> Any:
 
 
 def fit(xp: Any, g: Any, like: Any) -> Any:
-    """Undo broadcasting and promotion: *g* summed and converted to the shape and dtype of *like*."""
+    """Undo broadcasting and promotion: *g* summed to the shape of *like*, in its dtype."""
     if g.shape != like.shape:
         extra = len(g.shape) - len(like.shape)
         axes = tuple(
