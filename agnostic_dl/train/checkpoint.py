@@ -50,7 +50,7 @@ def save(trainer: Trainer, path: Path) -> None:
     state, values = trainer.step.state, trainer.model.state_dict()
     if bad := [name for name, array in values.items() if not health.is_finite([array])]:
         raise NonFiniteError(
-            f"the values of {bad[0]} are no longer finite, so they were not saved; an earlier "
+            f"the values of {bad[0]!r} are no longer finite, so they were not saved; an earlier "
             f"checkpoint is kept as it was: lower the learning rate, or clip the gradients"
         )
     arrays = {f"model.{name}": array for name, array in values.items()}

@@ -53,13 +53,13 @@ def _exactly_finite(array: Any) -> bool:
 def require_finite(
     model: Module, x: Any, loss: Any, grads: Mapping[str, Any], seed: int, step: int
 ) -> None:
-    """NonFiniteError, with the layer, unless the loss and all gradients are finite."""
+    """Raise NonFiniteError, with the layer, unless the loss and all gradients are finite."""
     good_loss = math.isfinite(float(loss))
     if good_loss and is_finite(grads.values()):
         return
     bad = [name for name, grad in grads.items() if not _exactly_finite(grad)]
     what = f"the loss became {float(loss)}" if not good_loss else "the gradient became non-finite"
-    place = _first_place(model, x, bad, seed, step)
+    place = _first_place(model, x, bad if good_loss else [], seed, step)
     raise NonFiniteError(f"{what} in step {step}, first in {place}: {_ADVICE}")
 
 
