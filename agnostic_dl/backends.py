@@ -73,6 +73,13 @@ class Backend:
     def synchronize(self) -> None:
         """Return when all queued work is done."""
 
+    def pin_threads(self) -> None:
+        """Compute in one thread from now on: results no longer depend on the number of cores."""
+        raise UsageError(
+            f"the backend {self.name!r} cannot be kept to one thread: leave the deterministic mode "
+            f"out, and limit its threads as its array library has it"
+        )
+
     def __repr__(self) -> str:
         return f"<backend {self.name!r} device={self.device!r}>"
 
@@ -136,7 +143,8 @@ def create(name: str, device: Any = None, kernels: Iterable[str] | None = None) 
     if isinstance(kernels, str):
         kernels = (kernels,)
     chosen = None if kernels is None else tuple(kernels)
-    cache_key = (name, device, chosen, os.environ.get("AGNOSTIC_DL_KERNELS"))
+    wanted = os.environ.get("AGNOSTIC_DL_KERNELS")
+    cache_key = (name, device, chosen, wanted, plugins.generation)
     if cache_key not in _instances:
         _instances[cache_key] = _make(name, device, chosen)
     return _instances[cache_key]
@@ -241,8 +249,12 @@ def backend_of(array: Any) -> Backend:
 
 
 def to_numpy(array: Any) -> Any:
-    """*array* of any loaded backend as a host NumPy array."""
-    return backend_of(array).to_numpy(array)
+    """*array* as a host NumPy array, by its own backend or else by way of the current one."""
+    try:
+        return backend_of(array).to_numpy(array)
+    except UsageError:  # of a library whose backend nobody has loaded
+        current = get_backend()
+        return current.to_numpy(current.asarray(array))
 
 
 def _initial() -> Backend | None:

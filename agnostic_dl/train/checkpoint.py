@@ -20,7 +20,7 @@ from agnostic_dl.errors import (
     PluginError,
     ShapeError,
     UsageError,
-)  # fmt: skip
+)
 from agnostic_dl.nn.describe import build, describe
 from agnostic_dl.nn.module import Module
 from agnostic_dl.train import archive, health, manifest, storage
@@ -34,6 +34,10 @@ FORMAT = 2
 #: The checkpoint in a run's folder, and the generation before it.
 NAME = "model.safetensors"
 PREVIOUS_NAME = storage.previous(Path(NAME)).name
+
+
+class NoCheckpointError(CheckpointError):
+    """There is no whole checkpoint: none at all, or every generation is damaged."""
 
 
 def file_of(path: Path) -> Path:
@@ -93,9 +97,9 @@ def load(
         trainer = _trainer(kind, described, model, backend, loss, metrics)
         _fill(trainer, described, tensors)
         manifest.warn_of_changes(described["made_with"], trainer, str(used))
-    except CheckpointError as error:
-        raise CheckpointError(f"{used}: {error}") from error
-    except (ShapeError, UsageError, PluginError) as error:
+    except PluginError as error:  # not the file's fault: it must not count as damaged
+        raise type(error)(f"{used}: {error}") from error
+    except (CheckpointError, ShapeError, UsageError) as error:
         raise CheckpointError(f"{used}: {error}") from error
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise CheckpointError(
@@ -135,13 +139,13 @@ def _cause(error: Exception) -> str:
     return str(error)
 
 
-def _unusable(path: Path, error: Exception) -> CheckpointError:
+def _unusable(path: Path, error: Exception) -> NoCheckpointError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return CheckpointError(
+        return NoCheckpointError(
             f"{path.parent if path.name == NAME else path}: no checkpoint here: name the folder "
             f"that train's --out wrote, or the file that Trainer.save wrote"
         )
-    return CheckpointError(f"{path}: {_cause(error)}; use another copy of the run")
+    return NoCheckpointError(f"{path}: {_cause(error)}; use another copy of the run")
 
 
 def _trainer(
@@ -153,7 +157,7 @@ def _trainer(
             "this run's model has layers that are not the library's: build it and pass it, "
             "Trainer.load(path, model=...)"
         )
-    if loss is None and described["loss"] is None:
+    if loss is None and not isinstance(described["loss"], str):
         raise CheckpointError(
             "this run's loss was a function of its own: pass it, Trainer.load(path, loss=...)"
         )
@@ -181,7 +185,10 @@ def _fill(trainer: Trainer, described: dict[str, Any], tensors: dict[str, Any]) 
     if type(step) is not int or len(memories) != len(state["schedules"]):
         raise CheckpointError("its optimizer's state does not fit its optimizer")
     trainer.step.state = {"step": step, "schedules": memories, "slots": slots}
-    trainer.info, trainer.history = dict(described["info"]), History(list(described["history"]))
+    trainer.info, trainer.history = (
+        dict(described["info"]),
+        History([dict(row) for row in described["history"]]),
+    )
     position = described["position"]
     trainer.position = None if position is None else Position(**position)
 

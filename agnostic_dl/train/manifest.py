@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from agnostic_dl import optim, plugins
-from agnostic_dl.errors import CheckpointError, CheckpointWarning, PluginError
+from agnostic_dl.errors import CheckpointError, CheckpointWarning, PluginError, UnknownNameError
 from agnostic_dl.optim import schedules
 from agnostic_dl.optim.base import Optimizer
 from agnostic_dl.optim.engine import Engine
@@ -127,8 +127,8 @@ def check_plugins(made: dict[str, Any]) -> None:
         try:
             plugins.lookup("optimizer", used["name"])
         except PluginError as error:
-            raise CheckpointError(
-                f"the run's optimizer {used['name']!r} is missing: it came with "
+            raise UnknownNameError(
+                f"the run's optimizer {used['name']!r} cannot be had: it came with "
                 f"{used['distribution']} {used['version']}: install that ({error})"
             ) from error
 

@@ -42,17 +42,19 @@ class Checkpoints(Callback):
         by_steps = self.every_steps and trainer.step.count % self.every_steps == 0
         waited = time.monotonic() - self._saved_at
         if by_steps or (self.every_minutes and waited >= 60 * self.every_minutes):
-            self._save(trainer)
+            self.save(trainer)
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Save."""
-        self._save(trainer)
+        self.save(trainer)
 
     def on_stop(self, trainer: Trainer) -> None:
         """Save, so that nothing of what was computed is lost."""
-        self._save(trainer)
+        if trainer.step.count:
+            self.save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def save(self, trainer: Trainer) -> None:
+        """Save now, and count the minutes from here."""
         trainer.save(self.path)
         self._saved_at = time.monotonic()
 

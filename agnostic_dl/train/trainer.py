@@ -145,7 +145,7 @@ class Trainer:
             if means is None:
                 return None
             row.update({f"val_{name}": value for name, value in means.items()})
-            self.step.state = self.engine.observe(self.step.state, means["loss"])
+            self.step.state = self.engine.observe(self.step.state, means)
         return {**row, **epoch.ending()}
 
     @property

@@ -99,9 +99,9 @@ def signalled(full: bool) -> Outcome:
             code, _, err = finish(process)
             slowest = max(slowest, time.monotonic() - started)
             again, out, more = finish(_begin(folder))
+            good = code == 128 + number and again == 0 and out.split()[-1] == expected
             outcome.check(
-                code == 128 + number and again == 0 and out.split()[-1] == expected,
-                f"trial {trial}: rc {code} and {again}, {out.split()[-1:]}, {err[-200:]}{more[-200:]}",
+                good, f"trial {trial}: rc {code}, {again}: {out[-70:]}{err[-200:]}{more[-200:]}"
             )
     outcome.note(f"slowest end {slowest:.2f} s")
     if slowest > 5:

@@ -27,7 +27,9 @@ class NumpyBackend(Backend):
         return np.ndarray
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
-        return {}
+        from agnostic_dl_numpy.kernels import KERNELS
+
+        return KERNELS
 
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         import numpy as np
@@ -38,6 +40,12 @@ class NumpyBackend(Backend):
         import numpy as np
 
         return np.asarray(array)
+
+    def pin_threads(self) -> None:
+        from agnostic_dl_numpy import threads
+
+        if not threads.pin():
+            super().pin_threads()
 
 
 @hookimpl
