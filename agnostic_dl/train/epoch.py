@@ -47,17 +47,13 @@ class Epoch:
         """One step on the examples of these rows: its loss, and how many they are."""
         trainer, started = self.trainer, time.perf_counter()
         where = f"epoch {self.number}, batch {self.position.batches + 1}"
-        x = rows
         try:
-            x, y = self.source[rows]
-            loss, outputs = trainer.step.run(x, trainer.backend.asarray(y))
-            values = [float(loss), *trainer.measure(outputs, trainer.backend.asarray(y))]
+            with memory.guarded(where, len(rows), self.source):
+                x, y = self.source[rows]
+                loss, outputs = trainer.step.run(x, trainer.backend.asarray(y))
+                values = [float(loss), *trainer.measure(outputs, trainer.backend.asarray(y))]
         except NonFiniteError as error:
             raise NonFiniteError(f"{where}: {error}") from error
-        except (MemoryError, RuntimeError) as error:
-            if not memory.is_out_of_memory(error):
-                raise
-            raise memory.explained(error, x, where) from error
         self.position.add(values, len(y), time.perf_counter() - started)
         return values[0], len(y)
 

@@ -22,33 +22,40 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def guarded(x: Any, where: str) -> Iterator[None]:
-    """Turn a lack of memory in this context, over the batch *x*, into our error."""
+def guarded(where: str, count: int, data: Any) -> Iterator[None]:
+    """Turn a lack of memory in this context into our error.
+
+    *where*: what was done ("epoch 1, batch 3"), on *count* examples of *data*, a dataset or array.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
             raise
-        raise explained(error, x, where) from error
+        raise OutOfMemoryError(_explained(error, where, count, _example_shape(data))) from error
 
 
-def explained(error: BaseException, x: Any, where: str) -> OutOfMemoryError:
-    """Our error for a step on the batch *x*; *where*: "epoch 1, batch 3"."""
-    count = int(x.shape[0]) if x.shape else 1
-    size = "×".join(map(str, x.shape[1:])) or "1"
-    itemsize = int(getattr(x, "itemsize", 4))
+def _example_shape(data: Any) -> tuple[int, ...]:
+    if hasattr(data, "image_shape"):
+        return tuple(data.image_shape)
+    array = getattr(data, "x", data)
+    return tuple(getattr(array, "shape", ())[1:])
+
+
+def _explained(error: BaseException, where: str, count: int, shape: tuple[int, ...]) -> str:
+    size = f" of {'×'.join(map(str, shape))}" if shape else ""
     asked = _BYTES.search(str(error))
     wanted = (
         f"{asked[0]} more were asked for"
         if asked
-        else f"the batch alone takes {math.prod(x.shape) * itemsize:,} bytes"
+        else f"its inputs alone take {4 * count * math.prod(shape):,} bytes in float32"
     )
     smaller = (
         f"choose a smaller batch_size (--batch-size), such as {max(count // 4, 1)}"
         if count > 1
         else "choose smaller images (--image-size) or a smaller model"
     )
-    return OutOfMemoryError(
-        f"{where}: out of memory on a batch of {count:,} examples of {size}: {wanted}; the weights "
-        f"are as they were before it: {smaller}"
+    return (
+        f"{where}: out of memory on a batch of {count:,} examples{size}: {wanted}; the weights are "
+        f"as they were before it: {smaller}"
     )

@@ -173,8 +173,8 @@ class Trainer:
         for part in batches.slices(len(source), batch_size):
             if stoppable and self.stop_requested:
                 return None
-            x, y = source[part]
-            with self._on_backend(), memory.guarded(x, "measuring"):
+            with self._on_backend(), memory.guarded("measuring", part.stop - part.start, source):
+                x, y = source[part]
                 outputs, labels = self._outputs(x), self.backend.asarray(y)
                 values = [float(self.loss(outputs, labels)), *self.measure(outputs, labels)]
             sums = [total + value * len(y) for total, value in zip(sums, values, strict=True)]
@@ -183,7 +183,8 @@ class Trainer:
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """Class probabilities (N, classes) for images (N, H, W, C), as arrays of the backend."""
-        with self._on_backend():
+        size = min(batch_size, x.shape[0])
+        with self._on_backend(), memory.guarded("predicting", size, x):
             parts = [
                 functional.softmax(self._outputs(x[part]))
                 for part in batches.slices(x.shape[0], batch_size)
