@@ -121,7 +121,7 @@ def read(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     except (CheckpointError, OSError):
         raise _unusable(path, newest) from newest
     warnings.warn(
-        f"{path}: {_cause(newest)}; falling back to the generation before it, {older.name} "
+        f"{_cause(path, newest)}; falling back to the generation before it, {older.name} "
         f"(step {found[0].get('state', {}).get('step')})",
         CheckpointWarning,
         stacklevel=2,
@@ -130,12 +130,16 @@ def read(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    return archive.unpack(path.read_bytes())
+    content = path.read_bytes()
+    try:
+        return archive.unpack(content)
+    except CheckpointError as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
-def _cause(error: Exception) -> str:
+def _cause(path: Path, error: Exception) -> str:
     if isinstance(error, OSError):
-        return (error.strerror or str(error)).lower()
+        return f"{path}: {(error.strerror or str(error)).lower()}"
     return str(error)
 
 
@@ -145,7 +149,7 @@ def _unusable(path: Path, error: Exception) -> NoCheckpointError:
             f"{path.parent if path.name == NAME else path}: no checkpoint here: name the folder "
             f"that train's --out wrote, or the file that Trainer.save wrote"
         )
-    return NoCheckpointError(f"{path}: {_cause(error)}; use another copy of the run")
+    return NoCheckpointError(f"{_cause(path, error)}; use another copy of the run")
 
 
 def _trainer(

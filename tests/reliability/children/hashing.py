@@ -12,7 +12,9 @@ if __name__ == "__main__":
     if sys.argv[2] == "yes":
         adl.get_backend().pin_threads()
     data = adl.data.load(sys.argv[1])
-    model = adl.models.create("lenet", input_shape=data.train.image_shape, classes=len(data.classes))
+    model = adl.models.create(
+        "lenet", input_shape=data.train.image_shape, classes=len(data.classes)
+    )
     trainer = adl.Trainer(model, adl.optimizer("adam"), seed=2)
     trainer.fit(data, validation=data, epochs=1, batch_size=64)
     print(common.fingerprint(trainer))

@@ -29,7 +29,9 @@ class _Together(Callback):
             self.barrier.wait(timeout=60)
 
 
-def _train(config: Config, barrier: threading.Barrier | None, found: dict[int, str], key: int) -> None:
+def _train(
+    config: Config, barrier: threading.Barrier | None, found: dict[int, str], key: int
+) -> None:
     name, dtype, seed = config
     backend = torch_backend.TorchBackend() if name == "torch" else name
     with adl.use_backend(backend):

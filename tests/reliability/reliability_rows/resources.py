@@ -9,7 +9,9 @@ from reliability_rows.common import finish, start
 from reliability_rows.table import Outcome, row
 
 
-@row(18, "leaks over 10,000 steps", "≤ 10 B/step from step 1,000 on, also without gc; files constant")
+@row(
+    18, "leaks over 10,000 steps", "≤ 10 B/step after step 1,000, also without gc; files constant"
+)
 def leaks(full: bool) -> Outcome:
     """The slope of a line through the resident memory."""
     outcome = Outcome()
