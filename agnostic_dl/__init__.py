@@ -20,6 +20,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "list_plugins": ("plugins", "list_plugins"),
     "PluginInfo": ("plugins", "PluginInfo"),
     "Tensor": ("autograd", "Tensor"),
+    "checkpoint": ("autograd", "checkpoint"),
     "grad": ("autograd", "grad"),
     "namespace": ("autograd", "namespace"),
     "no_grad": ("autograd", "no_grad"),
@@ -59,13 +60,30 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from agnostic_dl import (  # noqa: F401
-        data, errors, extend, nn, optim, primitives, random, testing, train,
+        data,
+        errors,
+        extend,
+        nn,
+        optim,
+        primitives,
+        random,
+        testing,
+        train,
     )  # fmt: skip
     from agnostic_dl.autograd import (  # noqa: F401
-        Tensor, grad, namespace, no_grad, value_and_grad, vjp,
+        Tensor,
+        checkpoint,
+        grad,
+        namespace,
+        no_grad,
+        value_and_grad,
+        vjp,
     )  # fmt: skip
     from agnostic_dl.backends import (  # noqa: F401
-        BackendInfo, get_backend, list_backends, use_backend,
+        BackendInfo,
+        get_backend,
+        list_backends,
+        use_backend,
     )  # fmt: skip
     from agnostic_dl.nn import losses, models  # noqa: F401
     from agnostic_dl.optim import list_optimizers, optimizer, schedules  # noqa: F401

@@ -11,7 +11,7 @@ from typing import Any
 from agnostic_dl import backends
 from agnostic_dl.autograd import tape, tree
 from agnostic_dl.autograd.tape import Node
-from agnostic_dl.autograd.tensor import Tensor, lift, seed_for
+from agnostic_dl.autograd.tensor import Tensor, can_differentiate, conjugate, lift, seed_for
 from agnostic_dl.errors import DTypeError, GradientError
 from agnostic_dl.primitives import PRIMITIVES, library_of, operations
 
@@ -56,7 +56,7 @@ def value_and_grad(
                 full[i] = value
             result = f(*full, **options)
             out, aux = result if has_aux else (result, None)
-            grads = call.pull(out, None)
+            grads = call.pull([out], [None])
         picked = grads[0] if isinstance(argnums, int) else grads
         value = call.release(out)
         return ((value, tree.map_leaves(call.release, aux)) if has_aux else value), picked
@@ -65,16 +65,26 @@ def value_and_grad(
 
 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """f(*primals), and the function from a cotangent of that result to the primals' gradients."""
+    """f(*primals), and the function from a cotangent of that result to the primals' gradients.
+
+    The result may be a nest of dicts, lists and tuples; the cotangent then has the same form.
+    """
     call = _Call(primals)
     with call.watching():
         out = f(*call.inputs)
+    outs = list(tree.leaves(out))
 
     def pull_back(cotangent: Any) -> tuple[Any, ...]:
+        cotangents = list(tree.leaves(cotangent))
+        if len(cotangents) != len(outs):
+            raise GradientError(
+                f"the result has {len(outs)} arrays, the cotangent {len(cotangents)}: give one of "
+                f"the same form"
+            )
         with call.watching():
-            return call.pull(out, cotangent, keep_graph=True)
+            return call.pull(outs, cotangents, keep_graph=True)
 
-    return call.release(out), pull_back
+    return tree.map_leaves(call.release, out), pull_back
 
 
 def _places(argnums: int | tuple[int, ...], args: tuple[Any, ...]) -> tuple[int, ...]:
@@ -104,8 +114,7 @@ class _Call:
             if not hasattr(value, "dtype"):
                 value = backends.get_backend().asarray(value)
             value = Tensor(value)
-        xp = library_of("grad", (value.data,))[1]
-        if not xp.isdtype(value.dtype, ("real floating", "complex floating")):
+        if not can_differentiate(value.data):
             raise DTypeError(
                 f"grad expects floating-point arguments, got {value.dtype}: convert the argument, "
                 f"or leave it out of argnums"
@@ -125,28 +134,35 @@ class _Call:
         finally:
             _depth.reset(token)
 
-    def pull(self, out: Any, cotangent: Any, keep_graph: bool = False) -> tuple[Any, ...]:
-        if not isinstance(out, Tensor):
-            raise GradientError(
-                f"the differentiated function returned {type(out).__name__}, expected a Tensor "
-                f"computed from its arguments (a plain array has left the tape)"
-            )
-        library = library_of("grad", (out.data,))[1]
-        xp = operations(library)
-        seed = cotangent if isinstance(cotangent, Tensor) else None
-        plain = seed_for(out, cotangent, xp)
-        seed = seed if seed is not None and self.nested else plain
-        found: dict[Node, Any] = {}
-        if out._edge is not None:
-            found = tape.backprop(
-                [(out._edge, seed)], xp, lift=lift, targets=self.targets,
-                create_graph=self.nested, keep_graph=keep_graph,
-            )  # fmt: skip
+    def pull(
+        self, outs: list[Any], cotangents: list[Any], keep_graph: bool = False
+    ) -> tuple[Any, ...]:
+        """The gradients of the inputs, given each output's cotangent (None: it is a scalar)."""
+        for out in outs:
+            if not isinstance(out, Tensor):
+                raise GradientError(
+                    f"the differentiated function returned {type(out).__name__}, expected a Tensor "
+                    f"computed from its arguments (a plain array has left the tape)"
+                )
+        xp = operations(library_of("grad", (outs[0].data,))[1])
+        seeds = []
+        for out, cotangent in zip(outs, cotangents, strict=True):
+            seed = seed_for(out, cotangent, xp)
+            if self.nested and isinstance(cotangent, Tensor):
+                seed = cotangent
+            if out._edge is not None:
+                seeds.append((out._edge, conjugate(xp, seed)))
+        found = tape.backprop(
+            seeds, xp, lift=lift, targets=self.targets, create_graph=self.nested,
+            keep_graph=keep_graph,
+        )  # fmt: skip
         nodes = iter(self.targets)
 
         def gradient(value: Tensor) -> Any:
             g = found.get(next(nodes))
-            return self.release(Tensor(xp.zeros_like(value.data)) if g is None else g)
+            return self.release(
+                Tensor(xp.zeros_like(value.data)) if g is None else conjugate(xp, g)
+            )
 
         return tuple(tree.map_leaves(gradient, self.inputs))
 

@@ -70,6 +70,21 @@ var.defvjp(_var_rule)
 
 
 @primitive
+def std(
+    xp: Any, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False
+) -> Any:
+    """Standard deviation over the axes: the root of the variance."""
+    return xp.std(x, axis=axis, correction=correction, keepdims=keepdims)
+
+
+std.defvjp(
+    lambda xp, g, out, x, axis, correction, keepdims: _var_rule(
+        xp, xp.divide(xp.multiply(g, 0.5), out), None, x, axis, correction, keepdims
+    )
+)
+
+
+@primitive
 def max(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """Largest value over the axes; of equal ones the gradient goes to the first."""
     return xp.max(x, axis=axis, keepdims=keepdims)
@@ -103,15 +118,6 @@ def first_true(xp: Any, mask: Any, *, axis: tuple[int, ...]) -> Any:
     first = xp.logical_and(flat, xp.equal(counts, xp.ones_like(counts)))
     first = xp.reshape(first, tuple(mask.shape[a] for a in order))
     return xp.permute_dims(first, tuple(order.index(a) for a in range(mask.ndim)))
-
-
-@primitive
-def prod(xp: Any, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    """Product over the axes."""
-    return xp.prod(x, axis=axis, dtype=dtype, keepdims=keepdims)
-
-
-prod.defvjp(None)
 
 
 @primitive(differentiable=False)
