@@ -6,8 +6,9 @@ is first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # type checkers take it for typing's; importing typing would cost 7 ms
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,8 @@ __all__ = ["__version__", *_LAZY]
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     module_name, attribute = _LAZY[name]
     module = import_module(f"{__name__}.{module_name}")
     value = module if attribute is None else getattr(module, attribute)

@@ -192,17 +192,19 @@ def _merge(loaded: list[tuple[int, Mapping[str, Any]]]) -> dict[str, Any]:
     return merged
 
 
-class use_backend:  # noqa: N801: reads as a statement, works as a context manager
+class use_backend:
     """Make a backend the current one in this context; as a context manager, until its end.
 
     *device*: ``"cupy:1"`` or ``1``; *kernels*: names of kernel plugins, ``()`` for the backend's
     own kernels only, None for all that are installed.
     """
 
-    def __init__(self, name: str, device: Any = None, kernels: Iterable[str] | None = None) -> None:
-        if not isinstance(name, str):
+    def __init__(
+        self, name: str | Backend, device: Any = None, kernels: Iterable[str] | None = None
+    ) -> None:
+        if not isinstance(name, (str, Backend)):
             raise UsageError(f"use_backend expects a backend's name, got {type(name).__name__}")
-        self.backend = create(name, device, kernels)
+        self.backend = name if isinstance(name, Backend) else create(name, device, kernels)
         self._token: Token[Backend | None] = _current.set(self.backend)
 
     def __enter__(self) -> Backend:
@@ -228,12 +230,19 @@ def kernels_for(array_type: type) -> Mapping[str, Callable[..., Any]]:
     return owner.kernels if owner is not None else {}
 
 
-def to_numpy(array: Any) -> Any:
-    """*array* of any loaded backend's library as a host NumPy array."""
+def backend_of(array: Any) -> Backend:
+    """The backend that this array belongs to: the current one if it can be, else a loaded one."""
     for backend in (_current.get() or _initial(), *_by_array_type.values()):
         if backend is not None and isinstance(array, backend.array_type):
-            return backend.to_numpy(array)
-    return get_backend("numpy").asarray(array)
+            return backend
+    raise UsageError(
+        f"no loaded backend has arrays of class {type(array).__name__}: name one with use_backend"
+    )
+
+
+def to_numpy(array: Any) -> Any:
+    """*array* of any loaded backend as a host NumPy array."""
+    return backend_of(array).to_numpy(array)
 
 
 def _initial() -> Backend | None:

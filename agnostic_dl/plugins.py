@@ -180,6 +180,17 @@ def lookup(kind: str, name: str) -> Any:
     return usable[0].load()[name]
 
 
+def name_of(kind: str, registered: Any) -> str:
+    """The name under which a loaded plugin registered this object."""
+    for plugin in _installed(kind):
+        if plugin.contribution.get(plugin.name) is registered:
+            return plugin.name
+    raise UnknownNameError(
+        f"{registered!r} is not registered by any installed {kind} plugin: give it an entry point "
+        f"in the group {GROUPS[kind]}"
+    )
+
+
 def load_kernels(name: str, backend_name: str) -> tuple[int, Mapping[str, Any]]:
     """Priority and functions of the kernel plugin ``<backend>.<name>``."""
     for plugin in _installed("kernels"):

@@ -102,14 +102,14 @@ class ArrayObject(Traced):
         return device(self.data)
 
     @property
-    def T(self) -> Any:  # noqa: N802: the standard's name
+    def T(self) -> Any:
         """The matrix transposed; only for two axes."""
         if self.ndim != 2:
             raise GradientError(f".T is for matrices, this has {self.ndim} axes: use .mT")
         return PRIMITIVES["matrix_transpose"](self)
 
     @property
-    def mT(self) -> Any:  # noqa: N802: the standard's name
+    def mT(self) -> Any:
         """The last two axes swapped."""
         return PRIMITIVES["matrix_transpose"](self)
 

@@ -1,0 +1,103 @@
+"""One training step: forward, backward and update of a model in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agnostic_dl import backends
+from agnostic_dl.autograd import Tensor, tape
+from agnostic_dl.autograd.tensor import lift
+from agnostic_dl.errors import GradientError, ShapeError, UsageError
+from agnostic_dl.nn import losses
+from agnostic_dl.nn.module import Module
+from agnostic_dl.nn.randomness import random_stream
+from agnostic_dl.optim.engine import Engine, EngineState, as_engine
+from agnostic_dl.primitives import library_of, operations
+
+
+class TrainStep:
+    """A callable ``step(x, y)`` that updates its model once; made by :func:`train_step`."""
+
+    def __init__(self, model: Module, loss: losses.Loss, engine: Engine, seed: int) -> None:
+        self.model, self.loss, self.engine, self.seed = model, loss, engine, seed
+        if not model.initialized:
+            model.init(seed, missing_only=True)
+        self.state: EngineState = engine.init(self._arrays())
+
+    def _arrays(self) -> dict[str, Any]:
+        return {name: p.data for name, p in self.model.parameters().items()}
+
+    @property
+    def backend(self) -> backends.Backend:
+        """The backend that holds the model."""
+        return backends.backend_of(next(iter(self._arrays().values())))
+
+    @property
+    def count(self) -> int:
+        """How many steps have been made."""
+        return int(self.state["step"])
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return self.engine.learning_rate(self.state)
+
+    def __call__(self, x: Any, y: Any) -> Any:
+        """One update on the batch (x, y); the loss before it, a 0-d array, not synchronised."""
+        return self.run(x, y)[0]
+
+    def run(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """As a call, but returns (loss, the model's outputs)."""
+        backend = self.backend
+        x, y = backend.asarray(x), backend.asarray(y)
+        loss, outputs, grads = self.gradients(x, y)
+        new, self.state = self.engine.update(self._arrays(), grads, self.state)
+        parameters = self.model.parameters()
+        for name in grads:
+            parameters[name].data = new[name]
+        return backend.asarray(loss), outputs
+
+    def gradients(self, x: Any, y: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """Loss, outputs and gradients by parameter name, of a forward and a backward pass."""
+        if not self.model.training:
+            self.model.train()
+        parameters = self.model.parameters()
+        with random_stream(self.seed, self.count + 1), tape.recording():
+            outputs = self.model(x)
+            loss = self.loss(outputs, y)
+        nodes = {name: p._edge[0] for name, p in parameters.items() if p._edge is not None}
+        _check_loss(loss)
+        xp = operations(library_of("train_step", (loss.data,))[1])
+        found = tape.backprop(
+            [(loss._edge, xp.ones_like(loss.data))], xp, lift=lift, targets=list(nodes.values())
+        )
+        grads = {name: found[node] for name, node in nodes.items() if node in found}
+        return loss.data, outputs.data, grads
+
+
+def _check_loss(loss: Any) -> None:
+    if not isinstance(loss, Tensor) or loss._edge is None:
+        raise GradientError(
+            "the loss does not depend on any parameter of the model: was it computed from plain "
+            "arrays, or under no_grad?"
+        )
+    if tuple(loss.shape) != ():
+        raise ShapeError(f"the loss must be 0-d, got shape {tuple(loss.shape)}: take its mean")
+
+
+def train_step(
+    model: Module, loss: str | losses.Loss, optimizer: Any, *, seed: int = 0,
+    precision: str | None = None,
+) -> TrainStep:  # fmt: skip
+    """Make the step ``step(x, y) -> loss`` that trains *model* in place.
+
+    *loss*: a function (outputs, targets) → 0-d loss, or its name; *optimizer*: an optimizer or an
+    Engine. The model is put into train mode, and initialised from *seed* if it is not yet; *seed*
+    also feeds dropout. *precision*: None, the dtype of the parameters; no other is offered so far.
+    """
+    if precision is not None:
+        raise UsageError(
+            f"precision={precision!r} is not available on this backend: expected None (compute in "
+            f"the parameters' dtype; model.astype('float64') changes that)"
+        )
+    return TrainStep(model, losses.get(loss), as_engine(optimizer), int(seed))
