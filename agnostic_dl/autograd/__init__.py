@@ -1,7 +1,7 @@
 """Reverse-mode differentiation: Tensor, the tape, transforms, and the namespace of Tensors."""
 
 from agnostic_dl.autograd.array_api import namespace, tensor_namespace
-from agnostic_dl.autograd.checkpoint import checkpoint
+from agnostic_dl.autograd.recompute import checkpoint
 from agnostic_dl.autograd.tape import is_recording, no_grad
 from agnostic_dl.autograd.tensor import Tensor
 from agnostic_dl.autograd.transforms import grad, value_and_grad, vjp

@@ -44,7 +44,18 @@ def getitem_grad(xp: Any, g: Any, *, key: Any, shape: tuple[int, ...]) -> Any:
     from array_api_extra import at
 
     blank = xp.zeros(shape, dtype=g.dtype, device=_device(g))
+    key, g = _without_new_axes(xp, blank, key, g)
     return at(blank)[key].set(g, copy=False, xp=xp)
+
+
+def _without_new_axes(xp: Any, x: Any, key: Any, value: Any) -> tuple[Any, Any]:
+    """The key and the value without the axes that None adds, which the standard only reads."""
+    if not isinstance(key, tuple) or not any(k is None for k in key):
+        return key, value
+    plain = tuple(k for k in key if k is not None)
+    if hasattr(value, "dtype"):
+        value = xp.reshape(xp.broadcast_to(value, x[key].shape), x[plain].shape)
+    return plain, value
 
 
 getitem_grad.defvjp(lambda xp, g, out, x, key, shape: xp.getitem(g, key=key))
@@ -75,7 +86,8 @@ def index_set(xp: Any, x: Any, value: Any, *arrays: Any, key: tuple[Any, ...]) -
     """A copy of x with *value* at [key]; *key* holds a Slot for each of the arrays."""
     from array_api_extra import at
 
-    return at(x)[_filled(key, arrays)].set(value, copy=True, xp=xp)
+    full, value = _without_new_axes(xp, x, _filled(key, arrays), value)
+    return at(x)[full].set(value, copy=True, xp=xp)
 
 
 def _index_set_rule(

@@ -113,7 +113,8 @@ def first_true(xp: Any, mask: Any, *, axis: tuple[int, ...]) -> Any:
     """Keep the first True along the axes (in C order over them) and clear the others."""
     kept = [a for a in range(mask.ndim) if a not in axis]
     order = (*kept, *axis)
-    flat = xp.reshape(xp.permute_dims(mask, order), (*(mask.shape[a] for a in kept), -1))
+    rest = math.prod(mask.shape[a] for a in axis)
+    flat = xp.reshape(xp.permute_dims(mask, order), (*(mask.shape[a] for a in kept), rest))
     counts = xp.cumulative_sum(xp.astype(flat, xp.int32), axis=-1)
     first = xp.logical_and(flat, xp.equal(counts, xp.ones_like(counts)))
     first = xp.reshape(first, tuple(mask.shape[a] for a in order))
