@@ -9,7 +9,7 @@ from typing import Any
 from agnostic_dl import backends
 from agnostic_dl.autograd import keys
 from agnostic_dl.errors import DTypeError, GradientError, ShapeError
-from agnostic_dl.primitives import PRIMITIVES, Primitive, Traced
+from agnostic_dl.primitives import PRIMITIVES, Primitive, Traced, library_of
 
 _OPERANDS = (Traced, bool, int, float, complex)
 _NO_STATIC: dict[str, Any] = {}
@@ -208,7 +208,8 @@ class ArrayObject(Traced):
                 "this Tensor requires gradients, and a host array would leave the tape: use "
                 ".detach() first"
             )
-        array = backends.to_numpy(self.data)
+        library = library_of("Tensor", (self.data,))[1]
+        array = backends.to_numpy(library.asarray(self.data))  # a library's scalar is an array here
         return array if dtype is None else array.astype(dtype)
 
     def __dlpack__(

@@ -70,6 +70,16 @@ class Buffer(Node):
     __slots__ = ()
 
 
+class Entry(Node):
+    """The place of an argument of a function that is being differentiated."""
+
+    __slots__ = ()
+
+
+#: How many transforms (grad, vjp, …) are running, one inside the other.
+depth: ContextVar[int] = ContextVar("agnostic_dl_transform_depth", default=0)
+
+
 @contextmanager
 def no_grad() -> Iterator[None]:
     """In this context nothing is put on the tape; a context manager and a decorator."""

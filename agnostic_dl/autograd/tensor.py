@@ -7,7 +7,7 @@ from typing import Any
 from agnostic_dl import backends
 from agnostic_dl.autograd import tape
 from agnostic_dl.autograd.operators import ArrayObject
-from agnostic_dl.autograd.tape import Buffer, Edge, Node
+from agnostic_dl.autograd.tape import Buffer, Edge, Entry, Node
 from agnostic_dl.errors import DTypeError, GradientError
 from agnostic_dl.primitives import PRIMITIVES, Primitive, library_of, operations
 
@@ -125,12 +125,20 @@ class Tensor(ArrayObject):
         return lift(out, (node, 0) if not primitive.casts or can_differentiate(out) else None)
 
     def _fillable(self) -> bool:
-        """Whether assignment may rebind this Tensor: a copy or a new array, not a computed one."""
-        node = None if self._edge is None else self._edge[0]
-        while node is not None and node.primitive is PRIMITIVES["reshape"] and node.edges:
-            edge = node.edges[0]
-            node = None if edge is None else edge[0]
-        return node is None or isinstance(node, Buffer) or node.primitive in _FILLABLE
+        """Whether assignment may rebind this Tensor to another value.
+
+        It may where the Tensor is off the tape or holds a new array (copied, or just made); and
+        within a transform, where what the function computes is its own, also what it computed.
+        """
+        if self._edge is None:
+            return True
+        node: Node = self._edge[0]
+        while node.primitive is PRIMITIVES["reshape"] and node.edges and node.edges[0]:
+            node = node.edges[0][0]
+        if isinstance(node, Buffer) or node.primitive in _FILLABLE:
+            return True
+        own = node.primitive is not None and not isinstance(node, Entry)
+        return own and tape.depth.get() > 0
 
     def _rebind(self, new: Tensor) -> None:
         self.data = new.data

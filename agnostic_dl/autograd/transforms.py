@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
 from agnostic_dl import backends
 from agnostic_dl.autograd import tape, tree
-from agnostic_dl.autograd.tape import Node
+from agnostic_dl.autograd.tape import Entry, Node
 from agnostic_dl.autograd.tensor import Tensor, can_differentiate, conjugate, lift, seed_for
 from agnostic_dl.errors import DTypeError, GradientError
 from agnostic_dl.primitives import PRIMITIVES, library_of, operations
-
-_depth: ContextVar[int] = ContextVar("agnostic_dl_transform_depth", default=0)
 
 
 def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
@@ -105,7 +102,7 @@ class _Call:
         given = list(tree.leaves(primals))
         self.raw = not any(isinstance(value, Tensor) for value in given)
         # Whether someone outside may differentiate the result again: then the walk back is taped.
-        self.nested = _depth.get() > 0 or any(getattr(v, "requires_grad", False) for v in given)
+        self.nested = tape.depth.get() > 0 or any(getattr(v, "requires_grad", False) for v in given)
         self.targets: list[Node] = []
         self.inputs = tree.map_leaves(self._enter, primals)
 
@@ -121,18 +118,18 @@ class _Call:
             )
         # An identity on the tape: a place of its own that still leads to the outer graph.
         edges = (value._edge,) if value._edge is not None else ()
-        node = Node(PRIMITIVES["positive"] if edges else None, edges, (value.data,), value.data)
+        node = Entry(PRIMITIVES["positive"] if edges else None, edges, (value.data,), value.data)
         self.targets.append(node)
         return lift(value.data, (node, 0))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        token = _depth.set(_depth.get() + 1)
+        token = tape.depth.set(tape.depth.get() + 1)
         try:
             with tape.recording():
                 yield
         finally:
-            _depth.reset(token)
+            tape.depth.reset(token)
 
     def pull(
         self, outs: list[Any], cotangents: list[Any], keep_graph: bool = False
