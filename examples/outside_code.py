@@ -1,6 +1,6 @@
 """Gradients through functions that others wrote for the Array API: SciPy, scikit-learn, extras.
 
-    SCIPY_ARRAY_API=1 python examples/outside_code.py
+    SCIPY_ARRAY_API=1 python examples/outside_code.py [scipy] [sklearn] [array_api_extra]
 
 Nothing of these libraries is patched: they are handed a Tensor, find its namespace and compute.
 Each function below is differentiated and compared with finite differences; those under "refuses"
@@ -34,7 +34,17 @@ Cases = dict[str, tuple[Callable[[Any], Any], Any]]
 
 
 def scipy_cases() -> tuple[Cases, Cases]:
-    from scipy import cluster, differentiate, fft, integrate, linalg, optimize, signal, special, stats
+    from scipy import (
+        cluster,
+        differentiate,
+        fft,
+        integrate,
+        linalg,
+        optimize,
+        signal,
+        special,
+        stats,
+    )
     from scipy.spatial import distance
     from scipy.spatial.transform import Rotation
 
@@ -60,15 +70,19 @@ def scipy_cases() -> tuple[Cases, Cases]:
         "integrate.trapezoid": (integrate.trapezoid, V),
         "integrate.cumulative_simpson": (integrate.cumulative_simpson, V),
         "integrate.tanhsinh, in its integrand": (
-            lambda v: integrate.tanhsinh(
-                lambda t: xp.exp(-t * v[0]), xp.asarray(0.0), xp.asarray(1.0)
-            ).integral,
+            lambda v: (
+                integrate.tanhsinh(
+                    lambda t: xp.exp(-t * v[0]), xp.asarray(0.0), xp.asarray(1.0)
+                ).integral
+            ),
             V,
         ),
         "integrate.cubature, in its integrand": (
-            lambda v: integrate.cubature(
-                lambda t: xp.exp(-t * v[0]), xp.asarray([0.0]), xp.asarray([1.0])
-            ).estimate,
+            lambda v: (
+                integrate.cubature(
+                    lambda t: xp.exp(-t * v[0]), xp.asarray([0.0]), xp.asarray([1.0])
+                ).estimate
+            ),
             V,
         ),
         "differentiate.derivative": (lambda v: differentiate.derivative(xp.sin, v).df, V),
@@ -154,10 +168,12 @@ def total(out: Any) -> Any:
 
 
 def main() -> int:
-    surprises = 0
+    surprises, chosen = 0, sys.argv[1:]
     for library, make in (
         ("scipy", scipy_cases), ("sklearn", sklearn_cases), ("array_api_extra", extra_cases),
     ):  # fmt: skip
+        if chosen and library not in chosen:
+            continue
         try:
             works, refuses = make()
         except ImportError as error:

@@ -39,7 +39,7 @@ class Node:
     *args*, *out*: the plain arrays that went in and came out; *grad* belongs to leaves.
     """
 
-    __slots__ = ("args", "edges", "grad", "order", "out", "primitive", "static")
+    __slots__ = ("__weakref__", "args", "edges", "grad", "order", "out", "primitive", "static")
 
     def __init__(
         self,
