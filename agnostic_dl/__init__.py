@@ -38,7 +38,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     **{
         name: (name, None)
         for name in ("data", "errors", "extend", "nn", "optim", "primitives", "random", "testing",
-                     "train")
+                     "train", "viz")
     },
 }  # fmt: skip
 
@@ -72,7 +72,8 @@ if TYPE_CHECKING:
         random,
         testing,
         train,
-    )  # fmt: skip
+        viz,
+    )
     from agnostic_dl.autograd import (  # noqa: F401
         Tensor,
         checkpoint,
@@ -81,13 +82,13 @@ if TYPE_CHECKING:
         no_grad,
         value_and_grad,
         vjp,
-    )  # fmt: skip
+    )
     from agnostic_dl.backends import (  # noqa: F401
         BackendInfo,
         get_backend,
         list_backends,
         use_backend,
-    )  # fmt: skip
+    )
     from agnostic_dl.nn import losses, models  # noqa: F401
     from agnostic_dl.optim import list_optimizers, optimizer, schedules  # noqa: F401
     from agnostic_dl.plugins import PluginInfo, list_plugins  # noqa: F401

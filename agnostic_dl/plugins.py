@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from textwrap import shorten
 from types import ModuleType
 from typing import Any
 
@@ -82,7 +83,7 @@ class _Plugin:
                 raise
             except BaseException as error:  # a plugin may even call sys.exit() at import
                 self.state = "failed"
-                self.error = f"{type(error).__name__}: {error}".splitlines()[0]
+                self.error = shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
                 self.details = traceback.format_exc()
         if self.state != "loaded":
             raise PluginError(self.diagnosis())
@@ -141,8 +142,14 @@ def _installed(kind: str | None = None) -> list[_Plugin]:
     return [plugin for plugin in plugins if kind in (None, plugin.kind)]
 
 
+#: How often `refresh` has been called: what was made of plugins before is out of date after.
+generation = 0
+
+
 def refresh() -> None:
     """Forget what was discovered, so that a package installed meanwhile is seen."""
+    global generation
+    generation += 1
     _scan.cache_clear()
 
 
