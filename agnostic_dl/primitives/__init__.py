@@ -35,8 +35,8 @@ __all__ = ["PRIMITIVES", "Primitive", "Traced", "library_of", "operations", "pri
 
 _ROOMS = (
     elementwise, complex_numbers, casting, transcendental, logic, reduction, cumulative, searching,
-    indexing, manipulation, contraction, linear_algebra, norms, spectral, fourier, convolution, pooling, normalization,
-    activation, classification, noise,
+    indexing, manipulation, contraction, linear_algebra, norms, spectral, fourier, convolution,
+    pooling, normalization, activation, classification, noise,
 )  # fmt: skip
 
 #: Every primitive of the core by name; those of the standard's extensions as "linalg.inv".
