@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from agnostic_dl.autograd import Tensor, no_grad
-from agnostic_dl.errors import NonFiniteError
+from agnostic_dl.errors import DataError, NonFiniteError
 from agnostic_dl.nn.module import Module
 from agnostic_dl.nn.randomness import random_stream
 from agnostic_dl.primitives import PRIMITIVES, library_of
@@ -61,6 +61,16 @@ def require_finite(
     what = f"the loss became {float(loss)}" if not good_loss else "the gradient became non-finite"
     place = _first_place(model, x, bad if good_loss else [], seed, step)
     raise NonFiniteError(f"{what} in step {step}, first in {place}: {_ADVICE}")
+
+
+def require_labels(outputs: Any, labels: Any) -> None:
+    """Refuse labels that no output stands for: the loss would be wrong, but finite."""
+    low, high = (int(PRIMITIVES[name](labels)) for name in ("min", "max"))
+    if low < 0 or high >= outputs.shape[-1]:
+        raise DataError(
+            f"labels from {low} to {high}, but the model has {outputs.shape[-1]} outputs: expected "
+            f"labels from 0 to {outputs.shape[-1] - 1}"
+        )
 
 
 def _first_place(model: Module, x: Any, bad: list[str], seed: int, step: int) -> str:

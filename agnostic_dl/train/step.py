@@ -58,6 +58,8 @@ class TrainStep:
         buffers = [(buffer, buffer.data) for buffer in self.model.buffers().values()]
         try:
             loss, outputs, grads = self.gradients(x, y)
+            if self.check and self.loss is losses.cross_entropy:
+                health.require_labels(outputs, y)
             if self.check:
                 health.require_finite(self.model, x, loss, grads, self.seed, self.count + 1)
             new, state = self.engine.update(self._arrays(), grads, self.state)
@@ -108,7 +110,8 @@ def train_step(
     Engine. The model is put into train mode, and initialised from *seed* if it is not yet; *seed*
     also feeds dropout. *precision*: None, the dtype of the parameters; no other is offered so far.
     *check*: raise NonFiniteError, with the layer, in the step in which the loss or a gradient is
-    no longer finite; this waits for the step, which a device may not want.
+    no longer finite, and DataError for labels beyond the outputs; this waits for the step, which a
+    device may not want.
     """
     if precision is not None:
         raise UsageError(

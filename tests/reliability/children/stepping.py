@@ -20,24 +20,25 @@ from agnostic_dl.train import Callback
 
 
 class Watch(Callback):
-    """Samples of (step, resident bytes)."""
+    """Samples of (step, resident bytes), in a table that does not grow itself."""
 
-    def __init__(self) -> None:
-        self.samples: list[tuple[int, int]] = []
+    def __init__(self, steps: int) -> None:
+        self.samples, self.count = np.zeros((steps // 50, 2)), 0
 
     def on_step_end(self, trainer: adl.Trainer, step: int, count: int, loss: float) -> None:
         if trainer.step.count % 50 == 0:
-            self.samples.append((trainer.step.count, common.resident()))
+            self.samples[self.count] = trainer.step.count, common.resident()
+            self.count += 1
 
 
 def main(steps: int, collect: bool) -> dict:
     if not collect:
         gc.disable()
-    trainer, watch = common.trainer(), Watch()
+    trainer, watch = common.trainer(), Watch(steps)
     examples = 4 * (steps // 20)  # a new epoch is seen before the first tenth is over
     files = common.open_files()
     trainer.fit(common.data(examples), epochs=20, batch_size=4, callbacks=[watch])
-    late = np.array([s for s in watch.samples if s[0] >= steps // 10], dtype=float)
+    late = watch.samples[watch.samples[:, 0] >= steps // 10]
     first, second = np.triu_indices(len(late), 1)
     steps_between, grown = (late[second] - late[first]).T
     return {

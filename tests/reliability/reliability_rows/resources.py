@@ -8,10 +8,9 @@ import tempfile
 from reliability_rows.common import finish, start
 from reliability_rows.table import Outcome, row
 
-#: The allocator's own thresholds grow with use, which looks like a leak: fixed for the measurement.
+#: One heap and one thread: chance in what the allocator is asked for when looks like a leak.
 _STEADY = {
-    "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072",
-    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_ARENA_MAX": "1", "AGNOSTIC_DL_NUMPY_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
 }  # fmt: skip
 
 
