@@ -70,8 +70,8 @@ def _fallback_problem(path: Path, first: str) -> str | None:
         warnings.simplefilter("always")
         try:
             found = fingerprint(adl.Trainer.load(path))
-        except CheckpointError as error:
-            return f"did not fall back: {error}"
+        except Exception as error:
+            return f"did not fall back: {type(error).__name__}: {error}"
     if found != first:
         return "loaded something else than the older generation"
     return None if any(w.category is CheckpointWarning for w in caught) else "fell back in silence"
@@ -83,4 +83,6 @@ def _refusal_problem(path: Path) -> str | None:
     except CheckpointError as error:
         text = str(error)
         return None if str(path) in text and "\n" not in text else f"message: {text!r}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
     return "loaded"

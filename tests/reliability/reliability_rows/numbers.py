@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import agnostic_dl as adl
 from agnostic_dl import nn
 from agnostic_dl.errors import CheckpointError, NonFiniteError
 from agnostic_dl.train import Callback, Checkpoints
-from reliability_rows.common import data, model
+from reliability_rows.common import PROJECT, data, model
 from reliability_rows.table import Outcome, row
 
 _LAYERS = ("0.weight", "0.bias", "1.weight", "1.bias", "6.weight", "6.bias")
@@ -106,7 +107,18 @@ def injected(full: bool) -> Outcome:
         with tempfile.TemporaryDirectory() as place, np.errstate(all="ignore"):
             problem = _problem(Path(place), pair, act, named, save_first="inf" in name)
         outcome.check(problem is None, f"{name}: {problem}")
+    if full:
+        _note_costs(outcome)
     return outcome
+
+
+def _note_costs(outcome: Outcome) -> None:
+    """The share of a step that the check takes; held to 1 % for the default model."""
+    cost = runpy.run_path(str(PROJECT / "tools" / "bench_health.py"))["cost"]
+    shares = {name: 100 * cost(name, pairs)[0] for name, pairs in (("lenet", 20), ("mlp", 30))}
+    outcome.note("check: " + ", ".join(f"{n} {share:.2f} %" for n, share in shares.items()))
+    if shares["lenet"] > 1:
+        outcome.failures.append(f"the check costs {shares}")
 
 
 def _problem(
