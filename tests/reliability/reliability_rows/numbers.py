@@ -114,7 +114,7 @@ def injected(full: bool) -> Outcome:
 
 def _note_costs(outcome: Outcome) -> None:
     """The share of a step that the check takes; held to 1 % for the default model."""
-    cost = runpy.run_path(str(PROJECT / "tools" / "bench_health.py"))["cost"]
+    cost = runpy.run_path(str(PROJECT / "benchmarks" / "health_check.py"))["cost"]
     shares = {name: 100 * cost(name, pairs)[0] for name, pairs in (("lenet", 20), ("mlp", 30))}
     outcome.note("check: " + ", ".join(f"{n} {share:.2f} %" for n, share in shares.items()))
     if shares["lenet"] > 1:

@@ -1,4 +1,4 @@
-"""What the check for NaN and infinity costs: ``python tools/bench_health.py [MODEL...]``.
+"""What the check for NaN and infinity costs: ``python benchmarks/health_check.py [MODEL...]``.
 
 Steps with the check and without take turns; printed are the share of a step's time that the check
 itself takes (medians) and the difference between the two kinds of steps, which is noisier.
