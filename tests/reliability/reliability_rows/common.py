@@ -61,8 +61,9 @@ def fingerprint(run: adl.Trainer) -> str:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The environment of a child: ours, with the rows' modules on its path."""
-    return {**os.environ, "PYTHONPATH": str(HERE), **changes}
+    """The environment of a child: ours, with the rows' modules and this checkout on its path."""
+    paths = [str(HERE), str(PROJECT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **changes}
 
 
 def start(script: str, *arguments: Any, **changes: str) -> subprocess.Popen[str]:
