@@ -224,5 +224,5 @@ def test_a_backend_is_asked_for_by_name():
 
 
 def test_a_backend_that_cannot_pin_its_threads_says_so():
-    with pytest.raises(errors.UsageError, match="'strict' cannot be kept to one thread"):
+    with pytest.raises(UsageError, match="'strict' cannot be kept to one thread"):
         adl.get_backend("strict").pin_threads()

@@ -14,7 +14,8 @@ from agnostic_dl.cli import artefacts, keeping, run_folder
 from agnostic_dl.cli.building import build_engine
 from agnostic_dl.cli.settings import Settings
 from agnostic_dl.errors import UsageError
-from agnostic_dl.train import checkpoint
+from agnostic_dl.train import Trainer, TrainStep, checkpoint
+from agnostic_dl_numpy import NumpyBackend
 
 
 @pytest.fixture
@@ -229,6 +230,42 @@ def test_checkpoints_are_kept_within_an_epoch_as_asked(cli, monkeypatch, own_fol
     saved.clear()
     assert cli(*LINEAR, "-e", 1, "-q", "--out", "s", "--checkpoint-every", "0.00001s").code == 0
     assert saved == [*range(1, 13), 12]
+
+
+def test_out_of_memory_is_one_line_and_keeps_what_was_saved(cli, monkeypatch, own_folder):
+    plain = TrainStep.gradients
+
+    def gradients(self, x, y):
+        if self.count == 20:
+            raise MemoryError("Unable to allocate 3.5 GiB for an array")
+        return plain(self, x, y)
+
+    monkeypatch.setattr(TrainStep, "gradients", gradients)
+    result = cli(*LINEAR, "-e", 3, "-q", "--out", "r")
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
+    for words in (
+        "batch of 128 examples of 8×8×1",
+        "3.5 GiB",
+        "--batch-size",
+        "epoch 1 is kept in r",
+    ):
+        assert words in result.err
+    assert len(Trainer.load(own_folder / "r").history) == 1
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_deterministic_pins_the_threads_and_stays_with_the_run(cli, monkeypatch, own_folder):
+    pinned = []
+    monkeypatch.setattr(NumpyBackend, "pin_threads", pinned.append)
+    assert cli(*LINEAR, "-e", 1, "-q", "--out", "r").code == 0
+    assert not pinned
+    for options in (("-e", 1, "--overwrite", "--deterministic"), ("-e", 2, "--resume")):
+        assert cli(*LINEAR, "-q", "--out", "r", *options).code == 0
+        assert pinned.pop().name == "numpy"
+    result = cli(*LINEAR, "-q", "--out", "s", "--deterministic", "--backend", "strict")
+    assert result.code == 2
+    assert "'strict' cannot be kept to one thread" in result.err
 
 
 @pytest.mark.parametrize("text", ["", "0", "often", "-3", "1.5", "10 years"])
