@@ -14,6 +14,9 @@ class StrictBackend(Backend):
 
     name = "strict"
 
+    def __init__(self, device: Any = None) -> None:
+        super().__init__(self.xp.Device(device) if isinstance(device, str) else device)
+
     @cached_property
     def xp(self) -> Any:
         import array_api_strict as xp
