@@ -75,7 +75,8 @@ def optimizer_problem(kind: Any) -> str | None:
             return f".{method} is not a method: expected ({expected})"
         if not _takes(parameters, len(expected.split(","))):
             got = ", ".join(map(str, (p.name for p in parameters)))
-            return f".{method}({got}): expected ({expected}{', *, …' * (method == 'update')})"
+            rest = ", *, …" if method == "update" else ""
+            return f".{method}: expected ({expected}{rest}), got ({got})"
     return None
 
 

@@ -209,7 +209,7 @@ def _only(kind: str, name: str) -> _Plugin:
     candidates = [plugin for plugin in installed(kind) if plugin.name == name]
     open_ones = [p for p in candidates if p.state not in ("blocked", "incompatible")]
     if len(open_ones) > 1:
-        owners = " and ".join(plugin.owner for plugin in open_ones)
+        owners = " and ".join(sorted(plugin.owner for plugin in open_ones))
         raise PluginError(
             f"{kind} {name!r} is registered by {owners}: uninstall one of them, or set "
             f"AGNOSTIC_DL_BLOCK to the distribution that is to be ignored"
