@@ -105,9 +105,10 @@ def run_python() -> Callable[..., str]:
     import subprocess
 
     def run(code: str, **environment: str) -> str:
+        path = os.pathsep.join(filter(None, sys.path))
         done = subprocess.run(
             [sys.executable, "-P", "-c", dedent(code)], capture_output=True, text=True, timeout=120,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
+            env={**os.environ, "PYTHONPATH": path, **environment},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

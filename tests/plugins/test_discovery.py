@@ -60,7 +60,7 @@ def test_the_versions_that_a_plugin_was_written_for_are_checked(site, api, requi
     assert info("versioned").state == "incompatible"
     assert problem in info("versioned").error
     assert "versioned" not in adl.list_optimizers()
-    with pytest.raises(errors.PluginError, match="versioned 1.2.3"):
+    with pytest.raises(errors.PluginError, match=r"versioned 1\.2\.3"):
         adl.optimizer("versioned")
     assert "versioned" not in sys.modules
 
