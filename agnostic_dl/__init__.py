@@ -35,8 +35,8 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "schedules": ("optim.schedules", None),
     **{
         name: (name, None)
-        for name in ("data", "errors", "extend", "nn", "optim", "primitives", "random", "testing",
-                     "train")
+        for name in ("data", "errors", "extend", "interop", "nn", "optim", "primitives", "random",
+                     "testing", "train")
     },
 }  # fmt: skip
 
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         data,
         errors,
         extend,
+        interop,
         nn,
         optim,
         primitives,
