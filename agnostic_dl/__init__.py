@@ -6,8 +6,9 @@ is first used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # type checkers take it for typing's; importing typing would cost 7 ms
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 
@@ -36,7 +37,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     **{
         name: (name, None)
         for name in ("data", "errors", "extend", "interop", "nn", "optim", "primitives", "random",
-                     "testing", "train")
+                     "testing", "train", "viz")
     },
 }  # fmt: skip
 
@@ -46,6 +47,8 @@ __all__ = ["__version__", *_LAZY]
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     module_name, attribute = _LAZY[name]
     module = import_module(f"{__name__}.{module_name}")
     value = module if attribute is None else getattr(module, attribute)
@@ -69,7 +72,8 @@ if TYPE_CHECKING:
         random,
         testing,
         train,
-    )  # fmt: skip
+        viz,
+    )
     from agnostic_dl.autograd import (  # noqa: F401
         Tensor,
         grad,
@@ -77,13 +81,13 @@ if TYPE_CHECKING:
         no_grad,
         value_and_grad,
         vjp,
-    )  # fmt: skip
+    )
     from agnostic_dl.backends import (  # noqa: F401
         BackendInfo,
         get_backend,
         list_backends,
         use_backend,
-    )  # fmt: skip
+    )
     from agnostic_dl.nn import losses, models  # noqa: F401
     from agnostic_dl.optim import list_optimizers, optimizer, schedules  # noqa: F401
     from agnostic_dl.plugins import PluginInfo, list_plugins  # noqa: F401

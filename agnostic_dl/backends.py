@@ -137,7 +137,8 @@ def create(name: str, device: Any = None, kernels: Iterable[str] | None = None) 
     if isinstance(kernels, str):
         kernels = (kernels,)
     chosen = None if kernels is None else tuple(kernels)
-    cache_key = (name, device, chosen, os.environ.get("AGNOSTIC_DL_KERNELS"))
+    wanted = os.environ.get("AGNOSTIC_DL_KERNELS")
+    cache_key = (name, device, chosen, wanted, plugins.generation)
     if cache_key not in _instances:
         _instances[cache_key] = _make(name, device, chosen)
     return _instances[cache_key]
@@ -267,8 +268,12 @@ def backend_of(array: Any) -> Backend:
 
 
 def to_numpy(array: Any) -> Any:
-    """*array* of any loaded backend as a host NumPy array."""
-    return backend_of(array).to_numpy(array)
+    """*array* as a host NumPy array, by its own backend or else by way of the current one."""
+    try:
+        return backend_of(array).to_numpy(array)
+    except UsageError:  # of a library whose backend nobody has loaded
+        current = get_backend()
+        return current.to_numpy(current.asarray(array))
 
 
 def _initial() -> Backend | None:

@@ -25,15 +25,12 @@ def contribution_of(kind: str, name: str, module: Any, results: list[Any]) -> di
 
 def _merged(hook: str, module: Any, results: list[Any]) -> dict[str, Any]:
     value = getattr(module, "__name__", module)
-    if not results:
-        forgot = hasattr(module, hook)
-        raise PluginError(
-            f"{value}.{hook} is not marked with @hookimpl" if forgot else f"{value} has no {hook}"
-        )
+    if not results and hasattr(module, hook):
+        raise PluginError(f"{value}.{hook} is not marked with @hookimpl")
     for result in results:
         if not isinstance(result, Mapping):
             raise PluginError(
-                f"{hook} of {value} returned {type(result).__name__}, expected a dict"
+                f"{value}'s hook returned {type(result).__name__}, expected a dict of names"
             )
     return {name: item for result in results for name, item in result.items()}
 
@@ -42,7 +39,7 @@ def _check(kind: str, name: str, module: Any, contribution: Mapping[str, Any]) -
     """Refuse what cannot work, before it fails deep inside a training run."""
     if name not in contribution:
         raise PluginError(
-            f"{HOOKS[kind]} of {getattr(module, '__name__', module)} returned "
+            f"{getattr(module, '__name__', module)}'s hook returned "
             f"{sorted(contribution) or 'nothing'}, expected the entry point's name {name!r}"
         )
     registered = contribution[name]
@@ -109,6 +106,6 @@ def one_line(error: BaseException) -> str:
         where = f" ({os.path.basename(error.filename)}, line {error.lineno})"
         return f"{type(error).__name__}: {error.msg}{where}"
     if isinstance(error, SystemExit):
-        return f"SystemExit: the module calls sys.exit({error.code!r}) when imported"
+        return f"SystemExit: {error.code} (it ends Python when it is imported)"
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -167,8 +167,14 @@ def installed(kind: str | None = None) -> list[_Plugin]:
     return [plugin for plugin in plugins if kind in (None, plugin.kind)]
 
 
+#: How often `refresh` has been called: what was made of plugins before is out of date after.
+generation = 0
+
+
 def refresh() -> None:
     """Forget what was discovered, so that a package installed meanwhile is seen."""
+    global generation
+    generation += 1
     _scan.cache_clear()
 
 

@@ -156,7 +156,8 @@ class ArrayObject(Traced):
         if self.requires_grad:
             raise GradientError("indexing with arrays has no gradient rule: use slices, or where()")
         plain = tuple(getattr(k, "data", k) if isinstance(k, Traced) else k for k in key)
-        return type(self)(self.data[plain if len(plain) > 1 else plain[0]])
+        kind: Any = type(self)
+        return kind(self.data[plain if len(plain) > 1 else plain[0]])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if self.requires_grad or getattr(value, "requires_grad", False):

@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from agnostic_dl.errors import GradientError
-from agnostic_dl.primitives import Primitive, zero
+from agnostic_dl.primitives import Primitive, Traced, zero
 
 #: Turns a plain array back into a Tensor at its place in the graph: (array, (node, index)).
 Lift = Callable[[Any, "Edge | None"], Any]
@@ -217,7 +217,8 @@ def _edge_of(value: Any) -> Edge | None:
 
 
 def _plain(value: Any) -> Any:
-    return getattr(value, "_array", value)
+    # Not by the attribute's presence: array-api-strict's arrays have an `_array` of their own.
+    return value._array if isinstance(value, Traced) else value  # type: ignore[attr-defined]
 
 
 def fit(xp: Any, g: Any, like: Any) -> Any:

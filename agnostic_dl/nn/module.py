@@ -109,14 +109,13 @@ class Module:
                 f"the state is of another model: missing {missing or 'nothing'}, not in this model "
                 f"{unknown or 'nothing'}"
             )
-        for name, parameter in own.items():
-            shape = tuple(getattr(state[name], "shape", parameter.shape))
-            if shape != parameter.shape:
-                raise ShapeError(f"{name}: expected shape {parameter.shape}, got {shape}")
         current = backends.get_backend()
+        arrays = {n: parameter.as_values(state[n], current) for n, parameter in own.items()}
         for name, parameter in own.items():
-            owner = backends.backend_of(parameter.data) if parameter.initialized else current
-            parameter.load(state[name], owner)
+            if (shape := tuple(arrays[name].shape)) != parameter.shape:
+                raise ShapeError(f"{name}: expected shape {parameter.shape}, got {shape}")
+        for name, parameter in own.items():
+            parameter.data = arrays[name]
 
     def astype(self: M, dtype: str) -> M:
         """Convert every floating parameter and buffer to the dtype of that name."""

@@ -81,11 +81,12 @@ class Parameter(Tensor):
         dtype = backend.dtypes[self.dtype_name]
         self.data = self.initializer(backend.xp, key, self.shape_, dtype, backend.device)
 
-    def load(self, values: Any, backend: backends.Backend) -> None:
-        """Take *values* (host data or arrays), as an array of *backend* in this dtype."""
+    def as_values(self, values: Any, current: backends.Backend) -> Any:
+        """*values* (host data or arrays) as an array in this dtype, where this parameter lives."""
         values = values.data if isinstance(values, Tensor) else values
-        dtype = backend.dtypes[self.dtype_name] if self._array is None else self._array.dtype
-        self.data = backend.asarray(values, dtype=dtype)
+        if self._array is None:
+            return current.asarray(values, dtype=current.dtypes[self.dtype_name])
+        return backends.backend_of(self._array).asarray(values, dtype=self._array.dtype)
 
     def cast(self, dtype: str) -> None:
         """Convert the values, or what they will be, to the dtype of that name."""

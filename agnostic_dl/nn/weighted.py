@@ -27,7 +27,7 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         _positive("Linear", in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter((in_features, out_features), init.he_uniform)
+        self.weight = Parameter((in_features, out_features), init.glorot_uniform)
         self.bias = Parameter((out_features,)) if bias else None
 
     def forward(self, x: Any) -> Any:
@@ -63,7 +63,7 @@ class Conv2d(Module):
         self.stride, self.dilation = F.pair(stride, "stride", 1), F.pair(dilation, "dilation", 1)
         self.padding = padding if isinstance(padding, str) else F.pair(padding, "padding")
         self.weight = Parameter(
-            (*self.kernel_size, in_channels // groups, out_channels), init.he_uniform
+            (*self.kernel_size, in_channels // groups, out_channels), init.glorot_uniform
         )
         self.bias = Parameter((out_channels,)) if bias else None
 

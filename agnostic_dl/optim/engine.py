@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from agnostic_dl.errors import UsageError
 from agnostic_dl.optim.base import Optimizer
-from agnostic_dl.optim.schedules import Schedule, check_rate
+from agnostic_dl.optim.schedules import Metric, Schedule, check_rate
 from agnostic_dl.optim.update import apply_update, init_state, learning_rate_at, scalars_for
 from agnostic_dl.primitives import PRIMITIVES
 
@@ -120,8 +120,8 @@ class Engine:
             )
         return new_params, {"step": step, "schedules": state["schedules"], "slots": slots}
 
-    def observe(self, state: EngineState, metric: float) -> EngineState:
-        """Tell the schedules a validation metric; those that watch one react."""
+    def observe(self, state: EngineState, metric: Metric) -> EngineState:
+        """Tell the schedules a validation metric, or several by name; those that watch react."""
         schedules = [
             o.learning_rate.observe(memory, metric)
             if isinstance(o.learning_rate, Schedule)
@@ -158,7 +158,7 @@ class BoundEngine:
         """The learning rate of the next step."""
         return self.engine.learning_rate(self.state)
 
-    def step(self, metric: float | None = None) -> None:
+    def step(self, metric: Metric | None = None) -> None:
         """Update every parameter that has a gradient; tell the schedules *metric* first, if any."""
         if metric is not None:
             self.state = self.engine.observe(self.state, metric)

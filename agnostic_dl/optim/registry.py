@@ -22,16 +22,20 @@ def optimizer(name: str, **hyperparameters: Any) -> Optimizer:
     Raises UnknownNameError for a name that is not installed, UsageError for a hyperparameter that
     the optimizer does not have or a learning rate that is not positive.
     """
-    kind = plugins.lookup("optimizer", name)
-    if not dataclasses.is_dataclass(kind):
-        raise plugins.PluginError(f"optimizer {name!r}: {kind!r} is not a dataclass")
-    known = [f.name for f in dataclasses.fields(kind) if f.init]
+    make: Any = plugins.lookup("optimizer", name)
+    known = _hyperparameters(name, make)
     unknown = [key for key in hyperparameters if key not in known]
     if unknown:
         raise UsageError(
             f"optimizer {name!r} has no hyperparameter {', '.join(map(repr, unknown))}; it has: "
             f"{', '.join(known)}"
         )
-    made: Optimizer = kind(**hyperparameters)  # type: ignore[assignment]
+    made: Optimizer = make(**hyperparameters)
     check_rate(made.learning_rate)
     return made
+
+
+def _hyperparameters(name: str, kind: Any) -> list[str]:
+    if not dataclasses.is_dataclass(kind):
+        raise plugins.PluginError(f"optimizer {name!r}: {kind!r} is not a dataclass")
+    return [f.name for f in dataclasses.fields(kind) if f.init]

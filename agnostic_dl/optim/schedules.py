@@ -7,12 +7,15 @@ that the engine keeps and a checkpoint stores. Steps count from 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agnostic_dl.errors import UsageError
 
 State = dict[str, float]
+#: One number, or several by name ("loss", "accuracy") of which a schedule takes its own.
+Metric = float | Mapping[str, float]
 
 
 class Schedule:
@@ -22,8 +25,8 @@ class Schedule:
         """What the schedule remembers before the first step."""
         return {}
 
-    def observe(self, state: State, metric: float) -> State:
-        """What it remembers after a validation metric, of which smaller is better, has come in."""
+    def observe(self, state: State, metric: Metric) -> State:
+        """What it remembers after validation has given *metric*."""
         return state
 
     def value(self, step: int, state: State) -> float:
@@ -133,7 +136,7 @@ class linear_warmup(Schedule):
         """What *then* remembers."""
         return self.then.init() if isinstance(self.then, Schedule) else {}
 
-    def observe(self, state: State, metric: float) -> State:
+    def observe(self, state: State, metric: Metric) -> State:
         """What *then* remembers."""
         return self.then.observe(state, metric) if isinstance(self.then, Schedule) else state
 
@@ -167,10 +170,10 @@ class hold_then_decay(Schedule):
 class reduce_on_plateau(Schedule):
     """Multiply by *factor* when the metric has not improved for more than *patience* observations.
 
-    Watches the validation loss (smaller is better; mode "max" for an accuracy). An improvement
-    beats the best value by the relative *threshold*. After a cut, *cooldown* observations pass
-    before bad ones count again; the rate does not fall below *min_learning_rate*. The rules are
-    those of PyTorch's ReduceLROnPlateau.
+    Watches *metric* of the validation, smaller being better (mode "max" for an accuracy). An
+    improvement beats the best value by the relative *threshold*. After a cut, *cooldown*
+    observations pass before bad ones count again; the rate does not fall below
+    *min_learning_rate*. The rules are those of PyTorch's ReduceLROnPlateau with eps=0.
     """
 
     learning_rate: float
@@ -180,6 +183,7 @@ class reduce_on_plateau(Schedule):
     cooldown: int = 0
     min_learning_rate: float = 0.0
     mode: str = "min"
+    metric: str = "loss"
 
     def __post_init__(self) -> None:
         check_rate(self.learning_rate)
@@ -191,11 +195,11 @@ class reduce_on_plateau(Schedule):
         best = math.inf if self.mode == "min" else -math.inf
         return {"learning_rate": float(self.learning_rate), "best": best, "bad": 0, "cooldown": 0}
 
-    def observe(self, state: State, metric: float) -> State:
+    def observe(self, state: State, metric: Metric) -> State:
         """Count a metric; cut the rate when patience has run out."""
-        metric, new = float(metric), dict(state)
-        if self._improves(metric, state["best"]):
-            new["best"], new["bad"] = metric, 0
+        value, new = self._own(metric), dict(state)
+        if self._improves(value, state["best"]):
+            new["best"], new["bad"] = value, 0
         else:
             new["bad"] += 1
         if new["cooldown"] > 0:
@@ -205,6 +209,13 @@ class reduce_on_plateau(Schedule):
             new["learning_rate"] = max(state["learning_rate"] * self.factor, self.min_learning_rate)
             new["cooldown"], new["bad"] = self.cooldown, 0
         return new
+
+    def _own(self, metric: Metric) -> float:
+        if not isinstance(metric, Mapping):
+            return float(metric)
+        known = ", ".join(metric)
+        _require(self.metric in metric, f"reduce_on_plateau: no {self.metric!r} among {known}")
+        return float(metric[self.metric])
 
     def _improves(self, metric: float, best: float) -> bool:
         if math.isinf(best):

@@ -40,7 +40,8 @@ def learning_rate_at(optimizer: Optimizer, step: int, state: State | None = None
 
 def scalars_for(optimizer: Optimizer, learning_rate: float, step: int) -> dict[str, float]:
     """The numbers of one step that the optimizer's update declares, in float64."""
-    declared = _declared(type(optimizer))
+    kind: Any = type(optimizer)
+    declared = _declared(kind)
     values = optimizer.scalars(float(learning_rate), int(step))
     return values if declared is None else {n: v for n, v in values.items() if n in declared}
 

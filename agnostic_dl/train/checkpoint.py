@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnostic_dl import backends, optim, plugins
-from agnostic_dl.errors import CheckpointError, MissingExtraError
+from agnostic_dl.errors import AgnosticDLError, CheckpointError, MissingExtraError
 from agnostic_dl.nn.describe import build, describe
 from agnostic_dl.nn.module import Module
 from agnostic_dl.optim import schedules
@@ -116,10 +116,12 @@ def _plain(value: Any) -> Any:
 def load(kind: type[Trainer], folder: Path, model: Module | None, backend: str | None) -> Trainer:
     """Make the trainer again that was saved in *folder*."""
     manifest = _read_manifest(folder)
-    tensors = _read_weights(folder / WEIGHTS, manifest)
     try:
+        tensors = _read_weights(folder / WEIGHTS, manifest)
         return _restore(kind, manifest, tensors, model, backend)
-    except (KeyError, TypeError, AttributeError) as error:
+    except AgnosticDLError:  # has its own words, and may be a ValueError as well
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(
             f"{folder / MANIFEST}: damaged or of another version: {type(error).__name__}: {error}"
         ) from error
@@ -149,7 +151,7 @@ def _read_weights(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"{path}: not readable: {error.strerror}") from error
     digest = hashlib.blake2b(content).hexdigest()
-    if digest != manifest.get("weights", {}).get("blake2b"):
+    if digest != manifest["weights"]["blake2b"]:
         raise CheckpointError(
             f"{path}: damaged: its digest is not the one in {MANIFEST}: use another copy of the run"
         )
@@ -169,7 +171,7 @@ def _restore(
             "Trainer.load(path, model=...)"
         )
     model = model or build(manifest["model"])
-    if manifest["loss"] is None:
+    if not isinstance(manifest["loss"], str):
         raise CheckpointError("this run's loss was a function of its own: it cannot be loaded")
     trainer = kind(
         model, _engine(manifest["optimizer"]), loss=manifest["loss"],
@@ -186,7 +188,8 @@ def _restore(
         for parameter, own in state["slots"].items()
     }
     trainer.step.state = {**manifest["state"], "slots": slots}
-    trainer.info, trainer.history = manifest["info"], History(manifest["history"])
+    trainer.info = manifest["info"]
+    trainer.history = History([dict(row) for row in manifest["history"]])
     return trainer
 
 

@@ -57,6 +57,8 @@ class Trainer:
         self.backend = backends.get_backend(backend)
         self.history = History()
         self.info: dict[str, Any] = {}
+        #: Means over the epoch under way, for callbacks: {"loss": ..., "accuracy": ...}.
+        self.running: dict[str, float] = {}
         self._step: TrainStep | None = None
 
     @property
@@ -126,6 +128,7 @@ class Trainer:
             values = [float(loss), *self._measure(outputs, self.backend.asarray(y))]
             _require_finite(values[0], epoch, number)
             totals.add(values, len(y))
+            self.running = totals.means()
             for watcher in watchers:
                 watcher.on_step_end(self, number, len(y), values[0])
         self.backend.synchronize()
@@ -134,7 +137,7 @@ class Trainer:
         if held_out is not None:
             measured = self.evaluate(held_out, batch_size=batch_size)
             row.update({f"val_{name}": value for name, value in measured.items()})
-            step.state = self.engine.observe(step.state, measured["loss"])
+            step.state = self.engine.observe(step.state, measured)
         row["learning_rate"] = rate
         row["seconds"] = seconds
         row["images_per_second"] = len(source) / seconds

@@ -84,7 +84,7 @@ def _broken(site: Site) -> dict[str, str]:
         "imports": "no_such_name", "depends": "a_module_that_nobody_has", "syntax": "SyntaxError",
         "signature": "expected (self, xp, param, grad, state", "raises": "the hook is ill",
         "collides": "also registered by bad-collision-", "api": "plugin API 99",
-        "exits": "sys.exit(3)", "endless": "did not end within",
+        "exits": "SystemExit: 3", "endless": "did not end within",
     }  # fmt: skip
 
 

@@ -1,0 +1,38 @@
+"""The files that a finished run leaves beside its checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from agnostic_dl import viz
+from agnostic_dl.cli import measuring
+from agnostic_dl.cli import run_folder as runs
+from agnostic_dl.train import History, Trainer
+
+
+def write_history(folder: Path, history: History) -> None:
+    """The history as CSV, a row for each epoch."""
+    columns = history.columns
+    rows = ([row.get(name, "") for name in columns] for row in history)
+    runs.write(folder / runs.HISTORY, runs.as_csv(columns, rows))
+
+
+def write_all(folder: Path, trainer: Trainer, test: Any, held_out: str) -> None:
+    """Curves, confusion matrix and worst mistakes; every picture is drawn before one is written."""
+    probabilities = measuring.probabilities(trainer, test)
+    counts = viz.confusion_counts(test.labels, probabilities.argmax(axis=1), len(test.classes))
+    files = {
+        runs.CURVES: viz.png(viz.learning_curves(trainer.history, held_out)),
+        runs.CONFUSION: _confusion_csv(counts, test.classes),
+        runs.CONFUSION_PICTURE: viz.png(viz.confusion_matrix(counts, test.classes)),
+        runs.MISTAKES: viz.png(viz.worst_mistakes(test, probabilities)),
+    }
+    write_history(folder, trainer.history)
+    for name, content in files.items():
+        runs.write(folder / name, content)
+
+
+def _confusion_csv(counts: Any, classes: Any) -> bytes:
+    header = ["true \\ predicted", *classes]
+    return runs.as_csv(header, ([name, *row] for name, row in zip(classes, counts, strict=True)))

@@ -1,0 +1,191 @@
+"""One run of ``agnostic-dl train``: everything is checked before the first file is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from agnostic_dl import data as datasets
+from agnostic_dl.backends import get_backend, use_backend
+from agnostic_dl.cli import artefacts, building, measuring, options, output, progress, summary
+from agnostic_dl.cli import run_folder as runs
+from agnostic_dl.cli.settings import Settings
+from agnostic_dl.data.paths import show
+from agnostic_dl.errors import CheckpointError, DataError, NonFiniteError, UsageError
+from agnostic_dl.train import Callback, Trainer
+from agnostic_dl.train.batches import check_batch_size
+
+_BATCH = 128
+
+
+class Session(Callback):
+    """A run from its settings to the files in its folder; as a callback, saves every epoch."""
+
+    def __init__(
+        self, source: str, settings: Settings, given: set[str], epochs: int, backend: str | None,
+        quiet: bool,
+    ) -> None:  # fmt: skip
+        self.source, self.settings, self.given = source, settings, given
+        self.epochs, self.backend, self.quiet = epochs, get_backend(backend), quiet
+        self.console = output.console()
+        self.earlier: Trainer | None = None
+        self.replace = False
+        self.saved = 0
+        self.folder = Path()
+
+    # -- before anything is written ---------------------------------------------------------------
+
+    def open(self, out: Path | None, *, resume: bool, overwrite: bool) -> None:
+        """Choose and check the run's folder; with *resume*, read its checkpoint."""
+        chosen = self.settings
+        self.folder = out or runs.default_folder(
+            self.source, chosen.model, chosen.optimizer, resume=resume
+        )
+        runs.check_folder(self.folder, resume=resume, overwrite=overwrite)
+        self.replace = overwrite
+        if resume:
+            self._read_checkpoint()
+        _rehearse(self.settings, self.epochs)
+
+    def _read_checkpoint(self) -> None:
+        try:
+            self.earlier = Trainer.load(self.folder, backend=self.backend.name)
+        except CheckpointError as error:
+            output.warn(f"no usable checkpoint ({error}); starting from the beginning")
+            self.replace = True
+            return
+        self.saved = len(self.earlier.history)
+        before = self.earlier.info.get("settings")
+        if before is not None:
+            self.settings = self.settings.continuing(
+                Settings.of(before), self.given, show(self.folder)
+            )
+
+    def _load(self) -> tuple[Any, Any, Any]:
+        """The data and, of them, the part to train on and the part to watch it with."""
+        chosen = self.settings
+        data = datasets.load(
+            self.source, image_size=options.image_size(chosen.image_size), mode=chosen.mode
+        )
+        if not chosen.validation_fraction:
+            return data, data.train, data.test
+        return data, *datasets.split(data.train, chosen.validation_fraction, chosen.seed)
+
+    def _trainer(self, train: Any) -> Trainer:
+        chosen = self.settings
+        statistics = measuring.channel_statistics(train) if chosen.standardize else None
+        model = building.build_model(chosen, train.image_shape, len(train.classes), statistics)
+        steps = -(-len(train) // self._batch_size(train))
+        engine = building.build_engine(chosen, steps, self.epochs)
+        with use_backend(self.backend):
+            trainer = Trainer(model, engine, backend=None, seed=chosen.seed)
+        trainer.info["settings"] = chosen.to_plain()
+        _ = trainer.step  # initialises the model; finds patterns that match no parameter
+        if self.earlier is not None:
+            _take_over(trainer, self.earlier, train, show(self.folder))
+        return trainer
+
+    def _batch_size(self, train: Any) -> int:
+        size = self.settings.batch_size
+        if size is None:
+            return min(_BATCH, len(train))
+        check_batch_size(size, len(train))
+        return size
+
+    # -- the run ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Load the data, train, measure, and leave the results."""
+        data, train, watched = self._load()
+        trainer = self._trainer(train)
+        if not self.quiet:
+            self._introduce(trainer, data, train)
+        self._fit(trainer, train, watched)
+        artefacts.write_all(self.folder, trainer, data.test, self._held_out)
+        self._conclude(trainer, data.test)
+
+    def _introduce(self, trainer: Trainer, data: Any, train: Any) -> None:
+        chosen, (height, width, channels) = self.settings, data.image_shape
+        kind = {1: " grey", 3: " colour"}.get(channels, f" {channels}-channel")
+        self.console.print(
+            f"{show(data.name)}: {len(train):,} training and {len(data.test):,} test images, "
+            f"{height}×{width}{kind}, {len(data.classes)} classes",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+        title = f"{chosen.model} by {chosen.optimizer} on {self.backend.name}"
+        self.console.print(summary.as_table(summary.layers(trainer, data.image_shape), title))
+
+    def _fit(self, trainer: Trainer, train: Any, watched: Any) -> None:
+        todo = self.epochs - len(trainer.history)
+        if todo <= 0:
+            output.warn(f"{show(self.folder)} has {len(trainer.history)} epochs already")
+            return
+        watch = self._watch(len(train))
+        try:
+            trainer.fit(train, watched, todo, self._batch_size(train), callbacks=[self, watch])
+        except KeyboardInterrupt:
+            raise output.Interrupted(self._kept()) from None
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{error}; {self._kept()}") from error
+
+    def _watch(self, images: int) -> progress.Watch:
+        kind: type[progress.Watch] = progress.Bar if output.is_terminal() else progress.Lines
+        if self.quiet:
+            kind = progress.Silent
+        return kind(self.console, self.epochs, images, self._held_out)
+
+    @property
+    def _held_out(self) -> str:
+        return "validation" if self.settings.validation_fraction else "test"
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
+        """Save what an interrupted run can be resumed from."""
+        if self.replace:
+            runs.clear(self.folder)
+            self.replace = False
+        trainer.save(self.folder)
+        self.saved = len(trainer.history)
+        artefacts.write_history(self.folder, trainer.history)
+
+    def _kept(self) -> str:
+        if not self.saved:
+            return "no epoch was finished and nothing was saved"
+        return f"epoch {self.saved} is kept in {show(self.folder)}: continue it with --resume"
+
+    def _conclude(self, trainer: Trainer, test: Any) -> None:
+        measured = trainer.history[-1]
+        if self.settings.validation_fraction:
+            measured = {f"val_{n}": v for n, v in trainer.evaluate(test).items()}
+        self.console.print(
+            f"test loss {measured['val_loss']:.4f}, test accuracy "
+            f"{100 * measured['val_accuracy']:.2f} %, run in {show(self.folder)}",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def _rehearse(settings: Settings, epochs: int) -> None:
+    """Build everything for make-believe data: a wrong name is found before real ones are read."""
+    options.image_size(settings.image_size)
+    if settings.batch_size is not None and settings.batch_size < 1:
+        raise UsageError(f"--batch-size: expected a positive integer, got {settings.batch_size}")
+    if not 0 <= settings.validation_fraction < 1:
+        raise UsageError(
+            f"--validation-fraction: expected 0 or a number below 1, got "
+            f"{settings.validation_fraction}"
+        )
+    building.build_model(settings, (32, 32, 3), 2)
+    building.build_engine(settings, 1, epochs)
+
+
+def _take_over(trainer: Trainer, earlier: Trainer, train: Any, run: str) -> None:
+    """Continue from *earlier*: its weights, optimizer state and history."""
+    classes, shape = earlier.info.get("classes"), earlier.info.get("image_shape")
+    if classes != list(train.classes) or shape != list(train.image_shape):
+        raise DataError(
+            f"{run} was trained on other data ({len(classes or [])} classes, images {shape}; these "
+            f"have {len(train.classes)} classes, images {list(train.image_shape)}): choose another "
+            "--out"
+        )
+    trainer.model.load_state_dict(earlier.model.state_dict())
+    trainer.step.state = earlier.step.state
+    trainer.history = earlier.history
