@@ -127,8 +127,18 @@ def get_backend(name: str | None = None) -> Backend:
     """
     current = _current.get()
     if name is None:
-        return current or create(os.environ.get("AGNOSTIC_DL_BACKEND") or "numpy")
+        return current or _find_default()
     return current if current is not None and current.name == name else create(name)
+
+
+#: The backend where none was chosen, as the environment last named it to get_backend.
+_default: Backend | None = None
+
+
+def _find_default() -> Backend:
+    global _default
+    _default = create(os.environ.get("AGNOSTIC_DL_BACKEND") or "numpy")
+    return _default
 
 
 def create(name: str, device: Any = None, kernels: Iterable[str] | None = None) -> Backend:
@@ -248,9 +258,7 @@ class use_backend:
 
 def kernels_for(array_type: type) -> Mapping[str, Callable[..., Any]]:
     """The kernels for arrays of this class: the current backend's, if they are its arrays."""
-    current = _current.get()
-    if current is None:
-        current = _initial()
+    current = _current.get() or _default or _initial()
     if current is not None and current.array_type is array_type:
         return current.kernels
     owner = _by_array_type.get(array_type)

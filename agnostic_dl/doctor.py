@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from agnostic_dl.contract import clip, one_line
 from agnostic_dl.errors import PluginError, UnknownNameError
 
 TIME_LIMIT = 10.0
+LINE = 118  # 120 with the sign that the command puts in front
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,15 @@ class Diagnosis:
 
     @property
     def line(self) -> str:
-        """Name, distribution, version and cause in one line of at most 120 characters."""
+        """Name, distribution, version and cause in one line of at most 118 characters."""
         what = self.cause or self.note or "works"
-        return clip(f"{self.kind} {self.name!r} ({self.distribution} {self.version}): {what}", 120)
+        line = f"{self.kind} {self.name!r} ({self.distribution} {self.version}): {what}"
+        return clip(line, LINE)
 
     @property
     def cure_line(self) -> str:
-        """What to do about it in one line of at most 120 characters."""
-        return clip(f"cure: {self.cure}", 120) if self.cure else ""
+        """What to do about it in one line of at most 118 characters."""
+        return clip(f"cure: {self.cure}", LINE) if self.cure else ""
 
 
 def examine(
@@ -71,7 +74,45 @@ def examine(
         known = ", ".join(sorted({p.name for p in plugins.installed()})) or "none"
         raise UnknownNameError(f"no plugin {', '.join(sorted(unknown))}. Installed: {known}.")
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        return list(pool.map(lambda plugin: _examine(plugin, time_limit), chosen))
+        found = list(pool.map(lambda plugin: _examine(plugin, time_limit), chosen))
+    _remember(found)
+    return found
+
+
+def import_times() -> dict[str, float]:
+    """What earlier examinations measured: `import_key` → seconds; imports nothing."""
+    try:
+        times: dict[str, float] = json.loads(_times_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return times
+
+
+def import_key(kind: str, name: str, distribution: str, version: str) -> str:
+    """Under which a plugin's import time is kept: of this version in this environment."""
+    return "|".join((sys.prefix, kind, name, distribution, version))
+
+
+def _remember(found: list[Diagnosis]) -> None:
+    """Keep the import times for `plugins list`; where nothing can be written, go without."""
+    new = {
+        import_key(d.kind, d.name, d.distribution, d.version): d.import_seconds
+        for d in found
+        if d.import_seconds is not None
+    }
+    path = _times_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps({**import_times(), **new}), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        pass
+
+
+def _times_file() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(cache, "agnostic_dl", "import_times.json")
 
 
 def _examine(plugin: Any, time_limit: float) -> Diagnosis:
@@ -124,6 +165,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _child(report: str, kind: str, name: str, distribution: str) -> None:
+    import_module("agnostic_dl.extend")  # what every plugin imports is not its own time
+
     plugin = next(
         p for p in plugins.installed(kind) if (p.name, p.entry.distribution) == (name, distribution)
     )

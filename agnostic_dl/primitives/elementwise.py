@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
@@ -59,14 +60,20 @@ def pow(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _pow_base(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
-    return xp.multiply(g, xp.multiply(xp.pow(x, xp.subtract(y, 1) if _is_array(y) else y - 1), y))
+    if not _is_array(y):  # x ** 0 is 1 wherever x is, 0 included
+        return xp.zeros_like(g) if y == 0 else xp.multiply(g, xp.multiply(xp.pow(x, y - 1), y))
+    flat = xp.equal(y, 0)
+    slope = xp.multiply(xp.pow(x, xp.where(flat, xp.ones_like(y), xp.subtract(y, 1))), y)
+    return xp.multiply(g, slope)
 
 
 def _pow_exponent(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     # log(0) · 0 is 0 here: x ** y does not move with y where x is 0 and y positive.
     if not _is_array(x):
-        return xp.multiply(g, xp.multiply(out, math.log(x) if x > 0 else 0.0))
-    safe = xp.where(xp.greater(x, 0), x, xp.ones_like(x))
+        log = cmath.log(x) if isinstance(x, complex) else math.log(x) if x > 0 else 0.0
+        return xp.multiply(g, xp.multiply(out, log))
+    moves = xp.not_equal(x, 0) if is_complex(xp, x) else xp.greater(x, 0)
+    safe = xp.where(moves, x, xp.ones_like(x))
     return xp.multiply(g, xp.multiply(out, xp.log(safe)))
 
 
@@ -75,6 +82,11 @@ pow.defvjp(_pow_base, _pow_exponent)
 
 def _is_array(x: Any) -> bool:
     return hasattr(x, "dtype")
+
+
+def is_complex(xp: Any, x: Any) -> bool:
+    """Whether x holds complex numbers."""
+    return bool(xp.isdtype(x.dtype, "complex floating"))
 
 
 @primitive
@@ -101,7 +113,11 @@ def abs(xp: Any, x: Any) -> Any:
     return xp.abs(x)
 
 
-abs.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.sign(x)))
+abs.defvjp(lambda xp, g, out, x: xp.multiply(g, _conjugate(xp, xp.sign(x))))
+
+
+def _conjugate(xp: Any, x: Any) -> Any:
+    return xp.conj(x) if is_complex(xp, x) else x
 
 
 @primitive
@@ -129,141 +145,6 @@ def reciprocal(xp: Any, x: Any) -> Any:
 
 
 reciprocal.defvjp(lambda xp, g, out, x: xp.negative(xp.multiply(g, xp.square(out))))
-
-
-# -- exponentials and logarithms ---------------------------------------------------------------
-
-
-@primitive
-def exp(xp: Any, x: Any) -> Any:
-    """e to the power x."""
-    return xp.exp(x)
-
-
-exp.defvjp(lambda xp, g, out, x: xp.multiply(g, out))
-
-
-@primitive
-def expm1(xp: Any, x: Any) -> Any:
-    """exp(x) - 1, accurate near 0."""
-    return xp.expm1(x)
-
-
-expm1.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.add(out, 1.0)))
-
-
-@primitive
-def log(xp: Any, x: Any) -> Any:
-    """Natural logarithm."""
-    return xp.log(x)
-
-
-log.defvjp(lambda xp, g, out, x: xp.divide(g, x))
-
-
-@primitive
-def log1p(xp: Any, x: Any) -> Any:
-    """log(1 + x), accurate near 0."""
-    return xp.log1p(x)
-
-
-log1p.defvjp(lambda xp, g, out, x: xp.divide(g, xp.add(x, 1.0)))
-
-
-@primitive
-def log2(xp: Any, x: Any) -> Any:
-    """Logarithm to base 2."""
-    return xp.log2(x)
-
-
-log2.defvjp(lambda xp, g, out, x: xp.divide(g, xp.multiply(x, math.log(2))))
-
-
-@primitive
-def log10(xp: Any, x: Any) -> Any:
-    """Logarithm to base 10."""
-    return xp.log10(x)
-
-
-log10.defvjp(lambda xp, g, out, x: xp.divide(g, xp.multiply(x, math.log(10))))
-
-
-@primitive
-def logaddexp(xp: Any, x: Any, y: Any) -> Any:
-    """log(exp(x) + exp(y)), without overflow."""
-    return xp.logaddexp(x, y)
-
-
-logaddexp.defvjp(
-    lambda xp, g, out, x, y: xp.multiply(g, xp.exp(xp.subtract(x, out))),
-    lambda xp, g, out, x, y: xp.multiply(g, xp.exp(xp.subtract(y, out))),
-)
-
-
-# -- circular and hyperbolic functions ---------------------------------------------------------
-
-
-@primitive
-def sin(xp: Any, x: Any) -> Any:
-    """Sine of an angle in radians."""
-    return xp.sin(x)
-
-
-sin.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.cos(x)))
-
-
-@primitive
-def cos(xp: Any, x: Any) -> Any:
-    """Cosine of an angle in radians."""
-    return xp.cos(x)
-
-
-cos.defvjp(lambda xp, g, out, x: xp.negative(xp.multiply(g, xp.sin(x))))
-
-
-@primitive
-def tan(xp: Any, x: Any) -> Any:
-    """Tangent of an angle in radians."""
-    return xp.tan(x)
-
-
-tan.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.add(xp.square(out), 1.0)))
-
-
-@primitive
-def atan(xp: Any, x: Any) -> Any:
-    """Inverse tangent, in radians."""
-    return xp.atan(x)
-
-
-atan.defvjp(lambda xp, g, out, x: xp.divide(g, xp.add(xp.square(x), 1.0)))
-
-
-@primitive
-def sinh(xp: Any, x: Any) -> Any:
-    """Hyperbolic sine."""
-    return xp.sinh(x)
-
-
-sinh.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.cosh(x)))
-
-
-@primitive
-def cosh(xp: Any, x: Any) -> Any:
-    """Hyperbolic cosine."""
-    return xp.cosh(x)
-
-
-cosh.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.sinh(x)))
-
-
-@primitive
-def tanh(xp: Any, x: Any) -> Any:
-    """Hyperbolic tangent."""
-    return xp.tanh(x)
-
-
-tanh.defvjp(lambda xp, g, out, x: xp.subtract(g, xp.multiply(g, xp.square(out))))
 
 
 # -- choices; of two equal values the first one wins ---------------------------------------------
@@ -308,11 +189,21 @@ where.defvjp(
 
 @primitive
 def sign(xp: Any, x: Any) -> Any:
-    """-1, 0 or 1: the sign of x."""
+    """-1, 0 or 1: the sign of x; of a complex number x / |x|."""
     return xp.sign(x)
 
 
-sign.defvjp(zero)
+def _sign_rule(xp: Any, g: Any, out: Any, x: Any) -> Any:
+    if not is_complex(xp, x):
+        return xp.zeros_like(g)
+    size = xp.abs(x)
+    still = xp.equal(size, 0)
+    along = xp.multiply(xp.conj(out), xp.real(xp.multiply(g, out)))
+    turned = xp.divide(xp.subtract(g, along), xp.where(still, xp.ones_like(size), size))
+    return xp.where(still, xp.zeros_like(turned), turned)
+
+
+sign.defvjp(_sign_rule)
 
 
 @primitive
@@ -370,79 +261,150 @@ ones_like.defvjp(zero)
 
 
 @primitive
-def astype(xp: Any, x: Any, *, dtype: Any) -> Any:
-    """The values of x as another dtype; the same array where the dtype is that already."""
-    return xp.astype(x, dtype, copy=False)
+def astype(xp: Any, x: Any, *, dtype: Any, copy: bool = False, device: Any = None) -> Any:
+    """The values of x as another dtype; without *copy* the same array where that is its dtype."""
+    if device is None:
+        return xp.astype(x, dtype, copy=copy)
+    return xp.astype(x, dtype, copy=copy, device=device)
 
 
 # The tape converts a gradient to its argument's dtype, here as everywhere.
-astype.defvjp(lambda xp, g, out, x, dtype: g)
+astype.defvjp(
+    lambda xp, g, out, x, dtype, copy, device: g if device is None else to_device_of(xp, g, x)
+)
 
 
-# -- comparisons and logic: plain results ------------------------------------------------------
+@primitive
+def to_device(xp: Any, x: Any, *, device: Any, stream: Any = None) -> Any:
+    """The same values on another device."""
+    from array_api_compat import to_device as move
+
+    return move(x, device, stream=stream)
 
 
-@primitive(differentiable=False)
-def equal(xp: Any, x: Any, y: Any) -> Any:
-    """x == y."""
-    return xp.equal(x, y)
+to_device.defvjp(lambda xp, g, out, x, device, stream: to_device_of(xp, g, x))
 
 
-@primitive(differentiable=False)
-def not_equal(xp: Any, x: Any, y: Any) -> Any:
-    """x != y."""
-    return xp.not_equal(x, y)
+def to_device_of(xp: Any, g: Any, x: Any) -> Any:
+    """*g*, on the device where x lies."""
+    from array_api_compat import device
+
+    return xp.to_device(g, device=device(x))
 
 
-@primitive(differentiable=False)
-def less(xp: Any, x: Any, y: Any) -> Any:
-    """x < y."""
-    return xp.less(x, y)
+@primitive
+def copy(xp: Any, x: Any) -> Any:
+    """An array of its own with the same values."""
+    return xp.asarray(x, copy=True)
 
 
-@primitive(differentiable=False)
-def less_equal(xp: Any, x: Any, y: Any) -> Any:
-    """x <= y."""
-    return xp.less_equal(x, y)
+copy.defvjp(lambda xp, g, out, x: g)
 
 
-@primitive(differentiable=False)
-def greater(xp: Any, x: Any, y: Any) -> Any:
-    """x > y."""
-    return xp.greater(x, y)
+# -- parts of complex numbers ------------------------------------------------------------------
+# A rule's g is ∂L/∂out; of a complex z = a + ib it is ∂L/∂a - i ∂L/∂b.
 
 
-@primitive(differentiable=False)
-def greater_equal(xp: Any, x: Any, y: Any) -> Any:
-    """x >= y."""
-    return xp.greater_equal(x, y)
+@primitive
+def real(xp: Any, x: Any) -> Any:
+    """The real part."""
+    return xp.real(x)
 
 
-@primitive(differentiable=False)
-def logical_and(xp: Any, x: Any, y: Any) -> Any:
-    """Both."""
-    return xp.logical_and(x, y)
+real.defvjp(lambda xp, g, out, x: g)
 
 
-@primitive(differentiable=False)
-def logical_or(xp: Any, x: Any, y: Any) -> Any:
-    """One or both."""
-    return xp.logical_or(x, y)
+@primitive
+def imag(xp: Any, x: Any) -> Any:
+    """The imaginary part."""
+    return xp.imag(x)
 
 
-@primitive(differentiable=False)
-def logical_not(xp: Any, x: Any) -> Any:
-    """Not."""
-    return xp.logical_not(x)
+imag.defvjp(lambda xp, g, out, x: xp.multiply(xp.astype(g, dtype=x.dtype), -1j))
 
 
-@primitive(differentiable=False)
-def isfinite(xp: Any, x: Any) -> Any:
-    """Neither NaN nor infinite."""
-    return xp.isfinite(x)
+@primitive
+def conj(xp: Any, x: Any) -> Any:
+    """The complex conjugate; of a real number itself."""
+    return xp.conj(x)
 
 
-@primitive(differentiable=False)
-def isnan(xp: Any, x: Any) -> Any:
-    """Not a number."""
-    return xp.isnan(x)
+conj.defvjp(lambda xp, g, out, x: _conjugate(xp, g))
+
+
+# -- division with remainder, limits, signs ----------------------------------------------------
+
+
+@primitive
+def floor_divide(xp: Any, x: Any, y: Any) -> Any:
+    """The largest integer not above x / y."""
+    return xp.floor_divide(x, y)
+
+
+floor_divide.defvjp(zero, zero)
+
+
+@primitive
+def remainder(xp: Any, x: Any, y: Any) -> Any:
+    """x - y ⌊x / y⌋, of the sign of y."""
+    return xp.remainder(x, y)
+
+
+remainder.defvjp(
+    lambda xp, g, out, x, y: g,
+    lambda xp, g, out, x, y: xp.negative(xp.multiply(g, xp.floor(xp.divide(x, y)))),
+)
+
+
+@primitive
+def clip(xp: Any, x: Any, min: Any = None, max: Any = None) -> Any:
+    """x, not below *min* and not above *max*; at a limit the gradient goes to x."""
+    return xp.clip(x, min, max)
+
+
+def _clip_formula(xp: Any, x: Any, min: Any, max: Any) -> Any:
+    x = x if min is None else xp.maximum(x, min)
+    return x if max is None else xp.minimum(x, max)
+
+
+clip.defvjp_composed(_clip_formula)
+
+
+@primitive
+def hypot(xp: Any, x: Any, y: Any) -> Any:
+    """√(x² + y²), without overflow; its derivative at the origin is taken as 0."""
+    return xp.hypot(x, y)
+
+
+def _hypot_rule(xp: Any, g: Any, out: Any, leg: Any) -> Any:
+    safe = xp.where(xp.equal(out, 0), xp.ones_like(out), out)
+    return xp.multiply(g, xp.divide(leg, safe))
+
+
+hypot.defvjp(
+    lambda xp, g, out, x, y: _hypot_rule(xp, g, out, x),
+    lambda xp, g, out, x, y: _hypot_rule(xp, g, out, y),
+)
+
+
+@primitive
+def copysign(xp: Any, x: Any, y: Any) -> Any:
+    """|x| with the sign of y."""
+    return xp.copysign(x, y)
+
+
+copysign.defvjp(
+    lambda xp, g, out, x, y: xp.multiply(
+        g, xp.multiply(xp.sign(x), xp.copysign(xp.ones_like(x), y))
+    ),
+    zero,
+)
+
+
+@primitive
+def nextafter(xp: Any, x: Any, y: Any) -> Any:
+    """The number next to x in the direction of y: x, but for rounding."""
+    return xp.nextafter(x, y)
+
+
+nextafter.defvjp(lambda xp, g, out, x, y: g, zero)

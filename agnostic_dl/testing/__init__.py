@@ -9,23 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 #: Public name → its module in this package.
-_ROOMS = {
+_LAZY = {
     "Report": "report",
     "check_backend": "backends",
+    "check_grads": "gradients",
     "check_kernels": "kernels",
     "check_optimizer": "optimizers",
     "optimizer_tests": "optimizers",
 }
 
-__all__ = list(_ROOMS)
+__all__ = [*_LAZY]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ROOMS:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
-    globals()[name] = value
-    return value
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
 
 
 def __dir__() -> list[str]:
@@ -34,6 +33,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from agnostic_dl.testing.backends import check_backend  # noqa: F401
+    from agnostic_dl.testing.gradients import check_grads  # noqa: F401
     from agnostic_dl.testing.kernels import check_kernels  # noqa: F401
     from agnostic_dl.testing.optimizers import check_optimizer, optimizer_tests  # noqa: F401
     from agnostic_dl.testing.report import Report  # noqa: F401
