@@ -28,7 +28,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "value_and_grad": ("autograd", "value_and_grad"),
     "vjp": ("autograd", "vjp"),
     "primitive": ("primitives", "primitive"),
-    "list_optimizers": ("optim", "list_optimizers"),
+    "list_optimizers": ("plugins", "list_optimizers"),
     "optimizer": ("optim", "optimizer"),
     "Trainer": ("train", "Trainer"),
     "train_step": ("train", "train_step"),

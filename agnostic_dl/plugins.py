@@ -6,12 +6,10 @@ cause, and never takes another one down.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -28,8 +26,8 @@ LINE = 120
 _SLOW = 10.0
 
 __all__ = [
-    "API_VERSION", "GROUPS", "HOOKS", "PluginError", "PluginInfo", "infos", "list_plugins",
-    "load_kernels", "lookup", "name_of", "names", "refresh",
+    "API_VERSION", "GROUPS", "HOOKS", "PluginError", "PluginInfo", "infos", "list_optimizers",
+    "list_plugins", "load_kernels", "lookup", "name_of", "names", "refresh",
 ]  # fmt: skip
 
 
@@ -96,6 +94,8 @@ class _Plugin:
                     raise
                 except BaseException as error:  # a plugin may even call sys.exit() at import
                     self.state, self.error = "failed", one_line(error)
+                    import traceback
+
                     self.details = traceback.format_exc()
                     raise PluginError(self.diagnosis(None)) from error
         if self.state != "loaded":
@@ -189,6 +189,11 @@ def names(kind: str) -> list[str]:
     return sorted({plugin.name for plugin in installed(kind) if plugin.state not in ruled_out})
 
 
+def list_optimizers() -> list[str]:
+    """Names of the installed optimizers, from metadata alone; imports none of them."""
+    return names("optimizer")
+
+
 def infos(kind: str) -> list[PluginInfo]:
     """The PluginInfo of each plugin of one kind, sorted by name; imports none of them."""
     return sorted((plugin.info() for plugin in installed(kind)), key=lambda info: info.name)
@@ -243,6 +248,8 @@ def name_of(kind: str, registered: Any) -> str:
 
 
 def _unknown(kind: str, name: str) -> str:
+    import difflib
+
     known = names(kind)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
