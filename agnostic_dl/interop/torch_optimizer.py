@@ -14,8 +14,9 @@ from agnostic_dl.interop.plugin import fields
 from agnostic_dl.optim import Optimizer
 from agnostic_dl.optim.raw import raw_update, scalar_arrays
 
-#: Elements updated at a time where the optimizer is elementwise: what lies between stays in cache.
-PIECE = 1 << 16
+#: Elements updated at a time where the optimizer is elementwise: what lies between stays in cache,
+#: and is below what torch shares out among threads.
+PIECE = 1 << 14
 
 
 def rename_rate(hyper: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,6 +26,10 @@ def rename_rate(hyper: Mapping[str, Any]) -> dict[str, Any]:
     if "learning_rate" in hyper:
         raise UsageError("give the learning rate once, as learning_rate or as lr")
     return {("learning_rate" if key == "lr" else key): value for key, value in hyper.items()}
+
+
+#: A parameter, its gradient, and the optimizer's state of it.
+Member = tuple[Any, Any, dict[str, Any]]
 
 
 class PluginOptimizer(torch.optim.Optimizer):
@@ -75,20 +80,22 @@ class PluginOptimizer(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             optimizer = self._of_group(group)
-            rate, numbers = float(group["lr"]), {}  # type: float, dict[Any, dict[str, Any]]
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
+            for (count, dtype, device), members in self._batches(group, optimizer).items():
+                real = dtype.to_real() if dtype.is_complex else dtype
+                numbers = scalar_arrays(optimizer, xp, float(group["lr"]), count, real, device)
+                _update(optimizer, members, numbers)
+        return loss
+
+    def _batches(self, group: dict[str, Any], optimizer: Optimizer) -> dict[Any, list[Member]]:
+        """The group's parameters that have a gradient, by (step, dtype, device)."""
+        batches: dict[Any, list[Member]] = {}
+        for param in group["params"]:
+            if param.grad is not None:
                 state = self._state_of(param, optimizer)
                 state["step"] += 1
                 key = (state["step"], param.dtype, param.device)
-                if key not in numbers:
-                    real = param.dtype.to_real() if param.is_complex() else param.dtype
-                    numbers[key] = scalar_arrays(
-                        optimizer, xp, rate, state["step"], real, param.device
-                    )
-                _update(optimizer, param, state, numbers[key])
-        return loss
+                batches.setdefault(key, []).append((param, param.grad, state))
+        return batches
 
     def _of_group(self, group: dict[str, Any]) -> Optimizer:
         """The optimizer with the group's hyperparameters; the learning rate is told apart."""
@@ -112,38 +119,62 @@ def _exact(value: Any) -> bool:
     return not value.is_floating_point() and not value.is_complex()
 
 
-def _update(optimizer: Optimizer, param: Any, state: dict[str, Any], numbers: Any) -> None:
-    """Update one parameter in place and its state in the dict."""
-    grad = param.grad
-    arrays = {name: value for name, value in state.items() if name != "step"}
-    if optimizer.elementwise and _flat(param, grad, *arrays.values()):
-        _in_pieces(optimizer, param, grad, arrays, numbers)
-        return
-    new, new_state = raw_update(optimizer, xp, param.detach(), grad, arrays, numbers)
-    param.copy_(new)
-    state.update(new_state)
+def _arrays(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name != "step"}
 
 
-def _flat(param: Any, grad: Any, *state: Any) -> bool:
-    """Whether all lie in memory in one order and are long enough to be worth cutting."""
-    return (
-        param.numel() > PIECE
-        and not param.is_complex()
-        and param.device.type == "cpu"
-        and all(t.shape == param.shape and t.is_contiguous() for t in (param, grad, *state))
+def _update(optimizer: Optimizer, members: list[Member], numbers: dict[str, Any]) -> None:
+    """Update parameters in place: an elementwise optimizer's small ones in one go."""
+    small = []
+    for member in members:
+        param, grad, state = member
+        arrays = _arrays(state)
+        if not (optimizer.elementwise and _flat(param, grad, *arrays.values())):
+            new, new_state = raw_update(optimizer, xp, param.detach(), grad, arrays, numbers)
+            param.copy_(new)
+            state.update(new_state)
+        elif param.numel() < PIECE:
+            small.append(member)
+        else:
+            _in_pieces(optimizer, param, grad, arrays, numbers)
+    if small:
+        _together(optimizer, small, numbers)
+
+
+def _flat(param: Any, *others: Any) -> bool:
+    """Whether all lie in memory in one order, so that the elements can be lined up."""
+    return not param.is_complex() and all(
+        t.shape == param.shape and t.is_contiguous() for t in (param, *others)
     )
 
 
 def _in_pieces(
-    optimizer: Optimizer, param: Any, grad: Any, state: dict[str, Any], numbers: Any
+    optimizer: Optimizer, param: Any, grad: Any, state: dict[str, Any], numbers: dict[str, Any]
 ) -> None:
-    """The same update in cache-sized pieces, written over param and state."""
-    whole, slopes = param.view(-1), grad.view(-1)
-    flat = {name: value.view(-1) for name, value in state.items()}
-    for start in range(0, whole.numel(), PIECE):
-        part = slice(start, start + PIECE)
-        old = {name: value[part] for name, value in flat.items()}
-        new, new_state = raw_update(optimizer, xp, whole[part], slopes[part], old, numbers)
-        whole[part].copy_(new)
+    """The update in cache-sized pieces, written over param and state."""
+    names = list(state)
+    size = PIECE if param.device.type == "cpu" else max(param.numel(), 1)
+    columns = [t.view(-1).split(size) for t in (param, grad, *state.values())]
+    for piece, slopes, *held in zip(*columns, strict=True):
+        old = dict(zip(names, held, strict=True))
+        new, new_state = raw_update(optimizer, xp, piece, slopes, old, numbers)
+        piece.copy_(new)
         for name, value in new_state.items():
             old[name].copy_(value)
+
+
+def _together(optimizer: Optimizer, members: list[Member], numbers: dict[str, Any]) -> None:
+    """Small parameters lined up behind each other, updated, and written back."""
+    if len(members) == 1:
+        param, grad, state = members[0]
+        _in_pieces(optimizer, param, grad, _arrays(state), numbers)
+        return
+    names = list(_arrays(members[0][2]))
+    columns = [[param.view(-1) for param, _, _ in members]]
+    columns += [[state[name].view(-1) for _, _, state in members] for name in names]
+    param, *held = (torch.cat(column) for column in columns)
+    grad = torch.cat([grad.view(-1) for _, grad, _ in members])
+    _in_pieces(optimizer, param, grad, dict(zip(names, held, strict=True)), numbers)
+    sizes = [piece.numel() for piece in columns[0]]
+    for column, joined in zip(columns, (param, *held), strict=True):
+        torch._foreach_copy_(column, joined.split(sizes))
