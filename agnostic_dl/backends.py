@@ -131,14 +131,16 @@ def get_backend(name: str | None = None) -> Backend:
     return current if current is not None and current.name == name else create(name)
 
 
-#: The backend where none was chosen, as the environment last named it to get_backend.
-_default: Backend | None = None
+#: The backend where none was chosen, as the environment last named it to get_backend, and the
+#: generation of plugins that it was found among.
+_default: tuple[Backend | None, int] = (None, -1)
 
 
 def _find_default() -> Backend:
     global _default
-    _default = create(os.environ.get("AGNOSTIC_DL_BACKEND") or "numpy")
-    return _default
+    backend = create(os.environ.get("AGNOSTIC_DL_BACKEND") or "numpy")
+    _default = backend, plugins.generation
+    return backend
 
 
 def create(name: str, device: Any = None, kernels: Iterable[str] | None = None) -> Backend:
@@ -191,7 +193,7 @@ def _instantiate(factory: Any, name: str, device: Any) -> Backend:
     """The backend on a device; one that is absent is told here and not at its first use."""
     try:
         backend: Backend = factory(device=device)
-        if device is not None:
+        if isinstance(device, str):  # a number counts the backend's own devices: it knows them
             backend.xp.empty((), device=backend.device)
     except AgnosticDLError:
         raise
@@ -258,7 +260,11 @@ class use_backend:
 
 def kernels_for(array_type: type) -> Mapping[str, Callable[..., Any]]:
     """The kernels for arrays of this class: the current backend's, if they are its arrays."""
-    current = _current.get() or _default or _initial()
+    current = _current.get()
+    if current is None:
+        current, generation = _default
+        if generation != plugins.generation:
+            current = _initial()
     if current is not None and current.array_type is array_type:
         return current.kernels
     owner = _by_array_type.get(array_type)

@@ -107,5 +107,8 @@ def one_line(error: BaseException) -> str:
         return f"{type(error).__name__}: {error.msg}{where}"
     if isinstance(error, SystemExit):
         return f"SystemExit: {error.code} (it ends Python when it is imported)"
-    message = " ".join(str(error).split())
+    text = str(error)
+    if type(error).__name__ == "PluginValidationError":  # pluggy's, which repeats what is known
+        text = text.strip().rpartition("\n")[2]
+    message = " ".join(text.split())
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

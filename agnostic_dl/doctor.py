@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from agnostic_dl.contract import clip, one_line
 from agnostic_dl.errors import PluginError, UnknownNameError
 
 TIME_LIMIT = 10.0
+_START_LIMIT = 60.0
 LINE = 118  # 120 with the sign that the command puts in front
 
 
@@ -142,11 +144,25 @@ def _run_child(plugin: Any, report: Path, log: Path, time_limit: float) -> int |
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
         try:
-            return child.wait(time_limit)
-        except subprocess.TimeoutExpired:
-            return None
+            return _wait(child, _started(report), time_limit)
         finally:
             _end(child)
+
+
+def _started(report: str | Path) -> Path:
+    """The file by which the child tells that it is about to import the plugin."""
+    return Path(f"{report}.started")
+
+
+def _wait(child: subprocess.Popen[bytes], started: Path, time_limit: float) -> int | None:
+    """Python's own start does not count: on a busy machine it can take seconds."""
+    deadline = time.monotonic() + _START_LIMIT
+    while not started.exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    try:
+        return child.wait(time_limit)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -166,6 +182,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _child(report: str, kind: str, name: str, distribution: str) -> None:
     import_module("agnostic_dl.extend")  # what every plugin imports is not its own time
+    _started(report).touch()
 
     plugin = next(
         p for p in plugins.installed(kind) if (p.name, p.entry.distribution) == (name, distribution)

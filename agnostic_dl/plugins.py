@@ -149,7 +149,9 @@ def _blocked_names() -> frozenset[str]:
 
 @lru_cache(maxsize=8)
 def _scan(path: tuple[str, ...], blocked: frozenset[str]) -> tuple[_Plugin, ...]:
-    found = tuple(_Plugin(entry, blocked) for entry in entries())
+    order = list(GROUPS)
+    listed = sorted(entries(), key=lambda entry: order.index(entry.kind))
+    found = tuple(_Plugin(entry, blocked) for entry in listed)
     owners: dict[tuple[str, str], list[_Plugin]] = {}
     for plugin in found:
         if plugin.usable:

@@ -8,7 +8,9 @@ from typing import Any
 
 from agnostic_dl.primitives import (
     activation,
+    casting,
     classification,
+    complex_numbers,
     contraction,
     convolution,
     cumulative,
@@ -32,9 +34,9 @@ from agnostic_dl.primitives.definition import Primitive, Traced, library_of, pri
 __all__ = ["PRIMITIVES", "Primitive", "Traced", "library_of", "operations", "primitive", "zero"]
 
 _ROOMS = (
-    elementwise, transcendental, logic, reduction, cumulative, searching, indexing, manipulation,
-    contraction, linear_algebra, norms, spectral, fourier, convolution, pooling, normalization,
-    activation, classification, noise,
+    elementwise, complex_numbers, casting, transcendental, logic, reduction, cumulative, searching,
+    indexing, manipulation, contraction, linear_algebra, norms, spectral, fourier, convolution,
+    pooling, normalization, activation, classification, noise,
 )  # fmt: skip
 
 #: Every primitive of the core by name; those of the standard's extensions as "linalg.inv".

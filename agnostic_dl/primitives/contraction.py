@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from agnostic_dl.primitives.complex_numbers import is_complex
 from agnostic_dl.primitives.definition import primitive
-from agnostic_dl.primitives.elementwise import is_complex
 
 
 @primitive

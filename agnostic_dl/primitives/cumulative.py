@@ -104,7 +104,9 @@ def _diff_formula(xp: Any, x: Any, prepend: Any, append: Any, *, axis: int, n: i
     pieces = [piece for piece in (prepend, x, append) if piece is not None]
     x = xp.concat(*pieces, axis=axis) if len(pieces) > 1 else x
     for _ in range(n):
-        x = xp.subtract(along(xp, x, axis, 1, None), along(xp, x, axis, 0, -1))
+        length = x.shape[axis]
+        after, before = (min(1, length), None), (0, max(length - 1, 0))
+        x = xp.subtract(along(xp, x, axis, *after), along(xp, x, axis, *before))
     return x
 
 

@@ -6,6 +6,7 @@ import cmath
 import math
 from typing import Any
 
+from agnostic_dl.primitives.complex_numbers import is_complex
 from agnostic_dl.primitives.definition import primitive, zero
 
 # -- arithmetic --------------------------------------------------------------------------------
@@ -84,11 +85,6 @@ def _is_array(x: Any) -> bool:
     return hasattr(x, "dtype")
 
 
-def is_complex(xp: Any, x: Any) -> bool:
-    """Whether x holds complex numbers."""
-    return bool(xp.isdtype(x.dtype, "complex floating"))
-
-
 @primitive
 def negative(xp: Any, x: Any) -> Any:
     """-x."""
@@ -105,19 +101,6 @@ def positive(xp: Any, x: Any) -> Any:
 
 
 positive.defvjp(lambda xp, g, out, x: g)
-
-
-@primitive
-def abs(xp: Any, x: Any) -> Any:
-    """Absolute value; its derivative at 0 is taken as 0."""
-    return xp.abs(x)
-
-
-abs.defvjp(lambda xp, g, out, x: xp.multiply(g, _conjugate(xp, xp.sign(x))))
-
-
-def _conjugate(xp: Any, x: Any) -> Any:
-    return xp.conj(x) if is_complex(xp, x) else x
 
 
 @primitive
@@ -188,25 +171,6 @@ where.defvjp(
 
 
 @primitive
-def sign(xp: Any, x: Any) -> Any:
-    """-1, 0 or 1: the sign of x; of a complex number x / |x|."""
-    return xp.sign(x)
-
-
-def _sign_rule(xp: Any, g: Any, out: Any, x: Any) -> Any:
-    if not is_complex(xp, x):
-        return xp.zeros_like(g)
-    size = xp.abs(x)
-    still = xp.equal(size, 0)
-    along = xp.multiply(xp.conj(out), xp.real(xp.multiply(g, out)))
-    turned = xp.divide(xp.subtract(g, along), xp.where(still, xp.ones_like(size), size))
-    return xp.where(still, xp.zeros_like(turned), turned)
-
-
-sign.defvjp(_sign_rule)
-
-
-@primitive
 def floor(xp: Any, x: Any) -> Any:
     """The largest integer not above x."""
     return xp.floor(x)
@@ -240,96 +204,6 @@ def trunc(xp: Any, x: Any) -> Any:
 
 
 trunc.defvjp(zero)
-
-
-@primitive
-def zeros_like(xp: Any, x: Any, *, dtype: Any = None) -> Any:
-    """Zeros of x's shape, dtype and device."""
-    return xp.zeros_like(x, dtype=dtype)
-
-
-zeros_like.defvjp(zero)
-
-
-@primitive
-def ones_like(xp: Any, x: Any, *, dtype: Any = None) -> Any:
-    """Ones of x's shape, dtype and device."""
-    return xp.ones_like(x, dtype=dtype)
-
-
-ones_like.defvjp(zero)
-
-
-@primitive
-def astype(xp: Any, x: Any, *, dtype: Any, copy: bool = False, device: Any = None) -> Any:
-    """The values of x as another dtype; without *copy* the same array where that is its dtype."""
-    if device is None:
-        return xp.astype(x, dtype, copy=copy)
-    return xp.astype(x, dtype, copy=copy, device=device)
-
-
-# The tape converts a gradient to its argument's dtype, here as everywhere.
-astype.defvjp(
-    lambda xp, g, out, x, dtype, copy, device: g if device is None else to_device_of(xp, g, x)
-)
-
-
-@primitive
-def to_device(xp: Any, x: Any, *, device: Any, stream: Any = None) -> Any:
-    """The same values on another device."""
-    from array_api_compat import to_device as move
-
-    return move(x, device, stream=stream)
-
-
-to_device.defvjp(lambda xp, g, out, x, device, stream: to_device_of(xp, g, x))
-
-
-def to_device_of(xp: Any, g: Any, x: Any) -> Any:
-    """*g*, on the device where x lies."""
-    from array_api_compat import device
-
-    return xp.to_device(g, device=device(x))
-
-
-@primitive
-def copy(xp: Any, x: Any) -> Any:
-    """An array of its own with the same values."""
-    return xp.asarray(x, copy=True)
-
-
-copy.defvjp(lambda xp, g, out, x: g)
-
-
-# -- parts of complex numbers ------------------------------------------------------------------
-# A rule's g is ∂L/∂out; of a complex z = a + ib it is ∂L/∂a - i ∂L/∂b.
-
-
-@primitive
-def real(xp: Any, x: Any) -> Any:
-    """The real part."""
-    return xp.real(x)
-
-
-real.defvjp(lambda xp, g, out, x: g)
-
-
-@primitive
-def imag(xp: Any, x: Any) -> Any:
-    """The imaginary part."""
-    return xp.imag(x)
-
-
-imag.defvjp(lambda xp, g, out, x: xp.multiply(xp.astype(g, dtype=x.dtype), -1j))
-
-
-@primitive
-def conj(xp: Any, x: Any) -> Any:
-    """The complex conjugate; of a real number itself."""
-    return xp.conj(x)
-
-
-conj.defvjp(lambda xp, g, out, x: _conjugate(xp, g))
 
 
 # -- division with remainder, limits, signs ----------------------------------------------------

@@ -12,13 +12,13 @@ from functools import wraps
 from typing import Any
 
 from agnostic_dl.errors import GradientError
+from agnostic_dl.primitives.complex_numbers import conjugated, is_complex
 from agnostic_dl.primitives.definition import primitive, zero
-from agnostic_dl.primitives.elementwise import is_complex
 
 
 def conj(xp: Any, x: Any) -> Any:
     """Complex conjugate, free for real numbers."""
-    return x if x is None or not is_complex(xp, x) else xp.conj(x)
+    return x if x is None else conjugated(xp, x)
 
 
 def adjoint(xp: Any, x: Any) -> Any:

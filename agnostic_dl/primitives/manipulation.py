@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from agnostic_dl.primitives.definition import primitive, zero
@@ -98,7 +99,7 @@ def concat(xp: Any, *arrays: Any, axis: int | None = 0) -> Any:
 def _concat_rule(xp: Any, g: Any, out: Any, *arrays: Any, axis: int | None) -> list[Any]:
     grads, start = [], 0
     for array in arrays:
-        length = array.size if axis is None else array.shape[axis]
+        length = math.prod(array.shape) if axis is None else array.shape[axis]
         key: Any = slice(start, start + length)
         if axis is not None:
             key = (slice(None),) * (axis % g.ndim) + (key, ...)
@@ -185,7 +186,7 @@ def repeat(xp: Any, x: Any, repeats: Any, *, axis: int | None = None) -> Any:
 def _repeat_rule(xp: Any, g: Any, out: Any, x: Any, repeats: Any, axis: int | None) -> Any:
     from array_api_compat import device
 
-    length = x.size if axis is None else x.shape[axis]
+    length = math.prod(x.shape) if axis is None else x.shape[axis]
     places = xp.repeat(xp.arange(length, device=device(x)), repeats)
     return xp.reshape(xp.take_grad(g, places, axis=axis or 0, length=length), x.shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from agnostic_dl.primitives.definition import primitive
@@ -83,7 +84,7 @@ def unique_values(xp: Any, x: Any) -> Any:
 def _unique_rule(xp: Any, g: Any, out: Any, x: Any) -> Any:
     g = g[0] if isinstance(g, tuple) else g
     positions = xp.unique_all(x)[1]
-    return xp.reshape(xp.take_grad(g, positions, axis=0, length=x.size), x.shape)
+    return xp.reshape(xp.take_grad(g, positions, axis=0, length=math.prod(x.shape)), x.shape)
 
 
 for _primitive in (unique_all, unique_counts, unique_inverse, unique_values):

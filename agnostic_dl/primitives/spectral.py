@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from agnostic_dl.errors import GradientError
+from agnostic_dl.primitives.complex_numbers import is_complex
 from agnostic_dl.primitives.definition import primitive
-from agnostic_dl.primitives.elementwise import is_complex
 from agnostic_dl.primitives.linear_algebra import adjoint, conj, hermitian, identity, product
 
 

@@ -58,7 +58,13 @@ def check_grads(
     """
     draw = random.Random(seed)
     args = tuple(args) if isinstance(args, (tuple, list)) else (args,)
-    point = _Point(tree.map_leaves(_widened, args))
+    arrays = [leaf for leaf in tree.leaves(args) if hasattr(leaf, "dtype")]
+    xp = (
+        _library(arrays[0].data if isinstance(arrays[0], Tensor) else arrays[0])
+        if arrays
+        else backends.get_backend().xp
+    )
+    point = _Point(tree.map_leaves(partial(_widened, xp), args))
     limits = {**TOLERANCES, **(tolerances or {})}
     errors: dict[int, float] = {}
     function: Callable[..., list[Tensor]] = partial(_outputs, f, point)
@@ -97,14 +103,13 @@ def _is_floating(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and can_differentiate(leaf)
 
 
-def _widened(leaf: Any) -> Any:
+def _widened(xp: Any, leaf: Any) -> Any:
     """A plain array in double precision; integers, booleans and what is no array as they are."""
     leaf = leaf.data if isinstance(leaf, Tensor) else leaf
     if isinstance(leaf, (float, complex)) and not hasattr(leaf, "dtype"):
-        leaf = backends.get_backend().asarray(leaf)
+        leaf = xp.asarray(leaf)
     if not _is_floating(leaf):
         return leaf
-    xp = _library(leaf)
     is_complex = xp.isdtype(leaf.dtype, "complex floating")
     return xp.astype(leaf, xp.complex128 if is_complex else xp.float64)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -137,7 +138,7 @@ sampler("all", "any", "count_nonzero")(lambda d: _over_axes(d, d.booleans(d.shap
 
 def _with_zero(d: Draw) -> Any:
     x = d.clear(d.shape(1, 2, empty=False))
-    first = d.xp.reshape(d.xp.arange(x.size), x.shape) == 0
+    first = d.xp.reshape(d.xp.arange(math.prod(x.shape)), x.shape) == 0
     return d.xp.where(first, d.xp.zeros_like(x), x)
 
 

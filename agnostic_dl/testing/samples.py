@@ -26,6 +26,10 @@ class Draw:
     def __init__(self, xp: Any, seed: int) -> None:
         self.xp = xp
         self.random = random.Random(seed)
+        try:
+            self._reverses = bool(xp.arange(2)[::-1][0] == 1)
+        except ValueError:  # PyTorch has no negative strides
+            self._reverses = False
 
     # -- choices ------------------------------------------------------------------------------
 
@@ -67,7 +71,7 @@ class Draw:
     def array(self, numbers: list[Any], shape: Shape, dtype: Any = None) -> Any:
         """The numbers in that shape; now and then seen through a reversed or transposed view."""
         xp, dtype = self.xp, dtype or self.xp.float64
-        if len(shape) >= 1 and self.random.random() < 0.2:
+        if len(shape) >= 1 and self.random.random() < 0.2 and self._reverses:
             flat = xp.asarray(numbers[::-1], dtype=dtype)
             array = xp.reshape(flat, shape)
             return array[tuple(slice(None, None, -1) for _ in shape)]
@@ -141,6 +145,7 @@ class Draw:
         key: list[Any] = []
         for n in shape:
             start, step = self.random.randint(0, n), self.choice(1, 2, -1)
+            step = step if self._reverses else abs(step)
             part = slice(None, None, step) if step < 0 else slice(start, None, step)
             options = [part, slice(None)] + ([self.random.randrange(-n, n)] if n else [])
             key.append(self.choice(*options))

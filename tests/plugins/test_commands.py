@@ -106,8 +106,8 @@ def test_a_new_plugin_passes_and_trains_as_it_comes(kind, cli, site, tmp_path, m
             arguments += ["--epochs", "1", "--model", "linear", "--out", str(tmp_path / "run")]
         code, out, err = cli(*arguments)
         assert code == 0, (out, err)
-    assert pytest.main([str(test), "-q", "-p", "no:cacheprovider", "--rootdir", str(folder),
-                        "-c", str(folder / "pyproject.toml")]) == 0  # fmt: skip
+    options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    assert pytest.main([str(test), *options, "-c", str(folder / "pyproject.toml")]) == 0
 
 
 @pytest.mark.parametrize(

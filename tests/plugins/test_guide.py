@@ -57,8 +57,9 @@ def test_the_commands_work_in_their_order(block, site, tmp_path, monkeypatch, ca
             pip_install(site, Path(arguments[2]))
         elif program == "python":
             assert arguments[:2] == ["-m", "pytest"]
-            assert pytest.main([*arguments[2:], "-q", "-p", "no:cacheprovider",
-                                "-c", f"{arguments[2]}/pyproject.toml"]) == 0  # fmt: skip
+            options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+            folder = arguments[2]
+            assert pytest.main([*arguments[2:], *options, "-c", f"{folder}/pyproject.toml"]) == 0
         else:
             assert program == "agnostic-dl"
             assert main(arguments) == 0, capsys.readouterr()

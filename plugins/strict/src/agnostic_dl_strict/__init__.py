@@ -10,12 +10,17 @@ from agnostic_dl.extend import Backend, hookimpl
 
 
 class StrictBackend(Backend):
-    """Arrays of array-api-strict, which refuse all that the standard does not promise."""
+    """Arrays of array-api-strict, which refuse all that the standard does not promise.
+
+    *device*: None for the CPU; 1 or 2 for a pretended device, whose arrays do not mix with the
+    CPU's: shows code that forgets where its arrays are.
+    """
 
     name = "strict"
 
     def __init__(self, device: Any = None) -> None:
-        super().__init__(self.xp.Device(device) if isinstance(device, str) else device)
+        name = f"device{device}" if isinstance(device, int) else device
+        super().__init__(self.xp.Device(name) if isinstance(name, str) else name)
 
     @cached_property
     def xp(self) -> Any:
@@ -34,7 +39,7 @@ class StrictBackend(Backend):
     def to_numpy(self, array: Any) -> Any:
         import numpy as np
 
-        return np.asarray(array)
+        return np.asarray(array.to_device(self.xp.Device("CPU_DEVICE")))
 
 
 @hookimpl
