@@ -20,7 +20,7 @@ NETWORKS = {
     "resnet-20, 272k": ((16, 3, 3, 3), *((16, 16, 3, 3),) * 7, *((32, 32, 3, 3),) * 6,
                         *((64, 64, 3, 3),) * 6, *((64,),) * 40, (64, 10), (10,)),
 }  # fmt: skip
-ROUNDS, STEPS = 15, 10
+ROUNDS, STEPS = 9, 8
 
 
 def turns(ours, theirs) -> str:

@@ -15,8 +15,8 @@ from agnostic_dl.optim import Optimizer
 from agnostic_dl.optim.raw import raw_update, scalar_arrays
 
 #: Elements updated at a time where the optimizer is elementwise: what lies between stays in cache,
-#: and is below what torch shares out among threads.
-PIECE = 1 << 14
+#: and is not above what torch leaves to one thread.
+PIECE = 1 << 15
 
 
 def rename_rate(hyper: Mapping[str, Any]) -> dict[str, Any]:
