@@ -194,6 +194,23 @@ def test_parameters_without_gradient_stay_and_others_are_frozen_out():
     assert list(optimizer.state) == [used]
 
 
+def test_other_layouts_of_memory_0d_and_empty_parameters():
+    layouts = torch.channels_last
+    start = [torch.randn(8, 3, 5, 5).to(memory_format=layouts), torch.tensor(2.0), torch.ones(0, 3)]
+    ends = []
+    for make in (lambda p: adl.interop.torch.optimizer("adam", p), torch.optim.Adam):
+        params = [torch.nn.Parameter(p.clone()) for p in start]
+        optimizer = make(params)
+        for t in range(5):
+            for p in params:
+                p.grad = torch.cos(p.detach() * (t + 1))
+            optimizer.step()
+        ends.append(params)
+    for a, b in zip(*ends, strict=True):
+        assert a.stride() == b.stride()
+        assert torch.allclose(a, b, atol=1e-6)
+
+
 def test_what_is_wrong_is_told():
     param = torch.nn.Parameter(torch.ones(2))
     make = adl.interop.torch.optimizer

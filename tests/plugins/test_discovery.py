@@ -172,3 +172,11 @@ def test_a_probe_that_raises_is_a_reason(site):
 def test_an_absent_device_is_told_at_once():
     with pytest.raises(errors.BackendUnavailable, match="numpy on the device 'cuda:7'"):
         adl.use_backend("numpy", device="cuda:7")
+
+
+def test_two_hundred_plugins_are_listed_without_importing_one(site):
+    for number in range(200):
+        site.install(f"pkg-{number}", f"rule-{number}")
+    assert sum(p.name.startswith("rule-") for p in adl.list_plugins()) == 200
+    assert adl.optimizer("rule-77").learning_rate == 0.1
+    assert [m for m in sys.modules if m.startswith("pkg_")] == ["pkg_77"]
