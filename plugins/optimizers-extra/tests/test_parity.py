@@ -53,3 +53,11 @@ def test_float32_follows_to_1e_5_of_the_way(case):
 def test_every_optimizer_of_the_distribution_is_in_the_table():
     ours = {p.name for p in adl.list_plugins() if p.distribution == "agnostic-dl-optimizers-extra"}
     assert {case["optimizer"] for case in CASES.values()} == ours
+
+
+def test_every_flag_is_in_the_table_with_both_values():
+    for name in {case["optimizer"] for case in CASES.values()}:
+        hyper = [c["hyperparameters"] for c in CASES.values() if c["optimizer"] == name]
+        for field, value in vars(adl.optimizer(name)).items():
+            if isinstance(value, bool):
+                assert {h.get(field, value) for h in hyper} == {True, False}, (name, field)
