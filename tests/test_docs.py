@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "docs/guide.md", "docs/autodiff.md"]
+PAGES = ["README.md", "docs/guide.md", "docs/checkpoints.md", "docs/autodiff.md"]
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -24,9 +24,10 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
         exec(compile(block, page, "exec"), names)
 
 
-@pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/autodiff.md"]
-)
+DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *DOCS])
 def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
     local = [t for t in targets if "://" not in t]

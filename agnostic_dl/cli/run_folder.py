@@ -12,14 +12,17 @@ from typing import Any
 
 from agnostic_dl.data.paths import show
 from agnostic_dl.errors import DataError, UsageError
+from agnostic_dl.train import checkpoint
 
 HISTORY, CURVES = "history.csv", "learning_curves.png"
 CONFUSION, CONFUSION_PICTURE = "confusion_matrix.csv", "confusion_matrix.png"
 MISTAKES = "worst_mistakes.png"
-CHECKPOINT = ("model.json", "model.safetensors")
 
 #: What a finished run holds; --overwrite removes these files and no others.
-CONTENTS = (*CHECKPOINT, HISTORY, CURVES, CONFUSION, CONFUSION_PICTURE, MISTAKES)
+CONTENTS = (
+    checkpoint.NAME, checkpoint.PREVIOUS_NAME, HISTORY, CURVES, CONFUSION, CONFUSION_PICTURE,
+    MISTAKES,
+)  # fmt: skip
 
 
 def default_folder(data: str, model: str, optimizer: str, *, resume: bool) -> Path:
