@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from agnostic_dl import viz
 from agnostic_dl.cli import measuring
 from agnostic_dl.cli import run_folder as runs
-from agnostic_dl.train import History, Trainer
+from agnostic_dl.train import History, Trainer, checkpoint
+
+
+def write_description(folder: Path, trainer: Trainer) -> None:
+    """Model, optimizer, settings and history as JSON, as they stand in the checkpoint."""
+    text = json.dumps(checkpoint.description(trainer), indent=1)
+    runs.write(folder / runs.DESCRIPTION, text.encode())
 
 
 def write_history(folder: Path, history: History) -> None:

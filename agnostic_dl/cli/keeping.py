@@ -48,9 +48,10 @@ class Keeper(Checkpoints):
         self.saved = progress(trainer)
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        """Save, and write the history."""
+        """Save, and write the history and the description of the run."""
         super().on_epoch_end(trainer, row)
         artefacts.write_history(self.path, trainer.history)
+        artefacts.write_description(self.path, trainer)
 
     def kept(self) -> str:
         """What of the run is safe, in words."""

@@ -15,13 +15,15 @@ from agnostic_dl.errors import DataError, UsageError
 from agnostic_dl.train import checkpoint
 
 HISTORY, CURVES = "history.csv", "learning_curves.png"
+#: The checkpoint's description of the run for people and other programs; loading does not read it.
+DESCRIPTION = "model.json"
 CONFUSION, CONFUSION_PICTURE = "confusion_matrix.csv", "confusion_matrix.png"
 MISTAKES = "worst_mistakes.png"
 
 #: What a finished run holds; --overwrite removes these files and no others.
 CONTENTS = (
-    checkpoint.NAME, checkpoint.PREVIOUS_NAME, HISTORY, CURVES, CONFUSION, CONFUSION_PICTURE,
-    MISTAKES,
+    checkpoint.NAME, checkpoint.PREVIOUS_NAME, DESCRIPTION, HISTORY, CURVES, CONFUSION,
+    CONFUSION_PICTURE, MISTAKES,
 )  # fmt: skip
 
 

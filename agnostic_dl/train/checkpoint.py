@@ -61,10 +61,11 @@ def save(trainer: Trainer, path: Path) -> None:
     for parameter, slots in state["slots"].items():
         arrays.update({f"optimizer.{parameter}.{n}": array for n, array in slots.items()})
     host = {name: trainer.backend.to_numpy(array) for name, array in arrays.items()}
-    storage.replace(file_of(path), archive.pack(host, _manifest(trainer)))
+    storage.replace(file_of(path), archive.pack(host, description(trainer)))
 
 
-def _manifest(trainer: Trainer) -> dict[str, Any]:
+def description(trainer: Trainer) -> dict[str, Any]:
+    """Everything of a run but its arrays, as plain data: model, optimizer, position, history."""
     state, position = trainer.step.state, trainer.position
     return {
         "format": FORMAT,

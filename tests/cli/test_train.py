@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 
@@ -44,6 +45,9 @@ def test_a_run_leaves_everything_and_nothing_half_written(trained):
     assert len(table) == 11
     assert sum(int(cell) for row in table[1:] for cell in row[1:]) == 359
     assert [row["epoch"] for row in rows(trained)] == ["1"]
+    described = json.loads((trained / run_folder.DESCRIPTION).read_text())
+    assert described["model"]["layer"] == "Sequential"
+    assert described["optimizer"]["name"] == "adam"
 
 
 @pytest.mark.usefixtures("no_pictures")
