@@ -12,8 +12,9 @@ from agnostic_dl.cli import run_folder as runs
 from agnostic_dl.cli.settings import Settings
 from agnostic_dl.data.paths import show
 from agnostic_dl.errors import CheckpointError, DataError, NonFiniteError, UsageError
-from agnostic_dl.train import Callback, Trainer
+from agnostic_dl.train import Callback, Trainer, XRay
 from agnostic_dl.train.batches import check_batch_size
+from agnostic_dl.train.lab import provenance
 
 _BATCH = 128
 
@@ -30,6 +31,7 @@ class Session(Callback):
         self.console = output.console()
         self.earlier: Trainer | None = None
         self.replace = False
+        self.xray = False
         self.saved = 0
         self.folder = Path()
 
@@ -120,13 +122,23 @@ class Session(Callback):
         if todo <= 0:
             output.warn(f"{show(self.folder)} has {len(trainer.history)} epochs already")
             return
-        watch = self._watch(len(train))
+        watchers = [self, self._watch(len(train)), *self._xrays()]
         try:
-            trainer.fit(train, watched, todo, self._batch_size(train), callbacks=[self, watch])
+            trainer.fit(train, watched, todo, self._batch_size(train), callbacks=watchers)
         except KeyboardInterrupt:
             raise output.Interrupted(self._kept()) from None
         except NonFiniteError as error:
             raise NonFiniteError(f"{error}; {self._kept()}") from error
+
+    def _xrays(self) -> list[XRay]:
+        if not self.xray:
+            return []
+        made = XRay.continued(self.folder / runs.XRAY)
+        made.info = {
+            "settings": self.settings.to_plain(), "data": show(self.source), "epochs": self.epochs,
+            "seed": self.settings.seed, "versions": provenance.versions(self.backend.name),
+        }  # fmt: skip
+        return [made]
 
     def _watch(self, images: int) -> progress.Watch:
         kind: type[progress.Watch] = progress.Bar if output.is_terminal() else progress.Lines

@@ -158,6 +158,12 @@ Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", metavar="", rich_help_panel=_RUN, help="Replace what RUN holds."),
 ]
+XRay = Annotated[
+    bool,
+    typer.Option("--xray", metavar="", rich_help_panel=_RUN,
+                 help="Watch what the optimizer does to each layer; leaves a report with phases, "
+                 "effective steps and what other optimizers would have done."),
+]  # fmt: skip
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", metavar="", help="Print the result and nothing else.")
 ]  # fmt: skip
@@ -190,6 +196,7 @@ def train(
     out: Out = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    xray: XRay = False,
     backend: options.Backend = None,
     device: options.Device = None,
     quiet: Quiet = False,
@@ -207,5 +214,6 @@ def train(
     }
     settings = Settings.of({n: v for n, v in context.params.items() if v is not None})
     session = Session(data, settings, given, epochs, options.backend_name(backend, device), quiet)
+    session.xray = xray
     session.open(out, resume=resume, overwrite=overwrite)
     session.run()
