@@ -21,6 +21,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "list_plugins": ("plugins", "list_plugins"),
     "PluginInfo": ("plugins", "PluginInfo"),
     "Tensor": ("autograd", "Tensor"),
+    "checkpoint": ("autograd", "checkpoint"),
     "grad": ("autograd", "grad"),
     "namespace": ("autograd", "namespace"),
     "no_grad": ("autograd", "no_grad"),
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     )
     from agnostic_dl.autograd import (  # noqa: F401
         Tensor,
+        checkpoint,
         grad,
         namespace,
         no_grad,

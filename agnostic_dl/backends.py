@@ -126,8 +126,20 @@ def get_backend(name: str | None = None) -> Backend:
     """
     current = _current.get()
     if name is None:
-        return current or create(os.environ.get("AGNOSTIC_DL_BACKEND") or "numpy")
+        return current or _find_default()
     return current if current is not None and current.name == name else create(name)
+
+
+#: The backend where none was chosen, as the environment last named it to get_backend, and the
+#: generation of plugins that it was found among.
+_default: tuple[Backend | None, int] = (None, -1)
+
+
+def _find_default() -> Backend:
+    global _default
+    backend = create(os.environ.get("AGNOSTIC_DL_BACKEND") or "numpy")
+    _default = backend, plugins.generation
+    return backend
 
 
 def create(name: str, device: Any = None, kernels: Iterable[str] | None = None) -> Backend:
@@ -224,7 +236,9 @@ def kernels_for(array_type: type) -> Mapping[str, Callable[..., Any]]:
     """The kernels for arrays of this class: the current backend's, if they are its arrays."""
     current = _current.get()
     if current is None:
-        current = _initial()
+        current, generation = _default
+        if generation != plugins.generation:
+            current = _initial()
     if current is not None and current.array_type is array_type:
         return current.kernels
     owner = _by_array_type.get(array_type)

@@ -2,6 +2,9 @@
 
 A :class:`Node` is one application of a primitive to arguments of which some need gradients. It
 keeps plain arrays, not Tensors, so the graph has no reference cycles and is freed as it is walked.
+
+The walk carries plain derivatives ∂L/∂z (for z = a + ib: ∂L/∂a - i ∂L/∂b), which compose without a
+conjugate; what enters and leaves it is conjugated once, by the transforms and `backward`.
 """
 
 from __future__ import annotations
@@ -13,14 +16,20 @@ from itertools import count
 from typing import Any
 
 from agnostic_dl.errors import GradientError
-from agnostic_dl.primitives import Primitive, Traced, zero
+from agnostic_dl.primitives import Primitive, zero
 
 #: Turns a plain array back into a Tensor at its place in the graph: (array, (node, index)).
 Lift = Callable[[Any, "Edge | None"], Any]
 Edge = tuple["Node", int]
 
-_ticket = count()
+#: Numbers in the order of time.
+ticket = count().__next__
 _recording: ContextVar[bool] = ContextVar("agnostic_dl_grad_enabled", default=True)
+#: Whether operations on Tensors are put on the tape in this context.
+is_recording = _recording.get
+
+
+_NO_STATIC: dict[str, Any] = {}
 
 
 class Node:
@@ -30,29 +39,45 @@ class Node:
     *args*, *out*: the plain arrays that went in and came out; *grad* belongs to leaves.
     """
 
-    __slots__ = ("args", "edges", "grad", "order", "out", "primitive", "static")
+    __slots__ = ("__weakref__", "args", "edges", "grad", "order", "out", "primitive", "static")
 
     def __init__(
         self,
-        primitive: Primitive | None = None,
+        primitive: Any = None,
         edges: tuple[Edge | None, ...] = (),
-        args: tuple[Any, ...] | None = (),
+        args: Any = (),
         out: Any = None,
-        static: dict[str, Any] | None = None,
+        static: Any = _NO_STATIC,
     ) -> None:
-        self.primitive, self.edges, self.args = primitive, edges, args
-        self.out, self.static = out, static or {}
-        self.order = next(_ticket)
-        self.grad: Any = None
+        self.primitive = primitive
+        self.edges = edges
+        self.args = args
+        self.out = out
+        self.static = static
+        self.order = ticket()
+        if primitive is None:
+            self.grad: Any = None
 
     def free(self) -> None:
         """Let go of the arrays and of the graph below."""
-        self.args, self.out, self.edges = None, None, ()
+        self.args = self.out = self.static = None
+        self.edges = ()
 
 
-def is_recording() -> bool:
-    """Whether operations on Tensors are put on the tape in this context."""
-    return _recording.get()
+class Buffer(Node):
+    """A leaf made by a creation function of a namespace: nobody's parameter, free to be filled."""
+
+    __slots__ = ()
+
+
+class Entry(Node):
+    """The place of an argument of a function that is being differentiated."""
+
+    __slots__ = ()
+
+
+#: How many transforms (grad, vjp, …) are running, one inside the other.
+depth: ContextVar[int] = ContextVar("agnostic_dl_transform_depth", default=0)
 
 
 @contextmanager
@@ -75,6 +100,9 @@ def recording() -> Iterator[None]:
         _recording.reset(token)
 
 
+# -- the walk ------------------------------------------------------------------------------------
+
+
 def backprop(
     seeds: Sequence[tuple[Edge, Any]],
     xp: Any,
@@ -89,147 +117,192 @@ def backprop(
     *targets*: the nodes wanted, by default all leaves. *create_graph*: the walk itself goes on
     the tape, on Tensors made by *lift*, to be differentiated again.
     """
-    reached = _reachable([edge[0] for edge, _ in seeds])
-    wanted = set(targets) if targets is not None else {n for n in reached if n.primitive is None}
-    needed = _needed(reached, wanted)
-    cotangents: dict[Node, dict[int, Any]] = {}
-    for (node, index), g in seeds:
-        _accumulate(cotangents.setdefault(node, {}), index, g, xp)
-    found: dict[Node, Any] = {}
-    while reached:
-        node = reached.pop()
-        grads = cotangents.pop(node, None)
-        if grads is None or node not in needed:
-            continue
-        if node in wanted:
-            found[node] = grads.get(0)
-        if node.primitive is None:
-            continue
-        for edge, g in _pull_back(node, grads, xp, lift, needed, create_graph):
-            _accumulate(cotangents.setdefault(edge[0], {}), edge[1], g, xp)
-        if not (create_graph or keep_graph):
-            node.free()
-    return found
+    reached = reachable([edge[0] for edge, _ in seeds])
+    wanted = {n for n in reached if n.primitive is None} if targets is None else set(targets)
+    walk = _Walk(xp, lift, create_graph, keep_graph, _needed(reached, wanted, targets))
+    found = walk.down(reached, seeds, wanted)
+    return {node: grads[0] for node, grads in found.items()}
 
 
-def _reachable(roots: list[Node]) -> list[Node]:
-    """All nodes below the roots, oldest first: a topological order, since arguments are older."""
+def reachable(roots: list[Node], since: int = -1) -> list[Node]:
+    """All nodes below the roots, oldest first: a topological order, since arguments are older.
+
+    What is older than *since* is not descended into, but included.
+    """
     seen, todo = set(roots), list(roots)
     while todo:
-        for edge in todo.pop().edges:
+        node = todo.pop()
+        if node.order < since:
+            continue
+        for edge in node.edges:
             if edge is not None and edge[0] not in seen:
                 seen.add(edge[0])
                 todo.append(edge[0])
-    return sorted(seen, key=lambda node: node.order)
+    return sorted(seen, key=_order)
 
 
-def _needed(reached: list[Node], wanted: set[Node]) -> set[Node]:
-    """The nodes from which a wanted one can be reached."""
+def _order(node: Node) -> int:
+    return node.order
+
+
+def _needed(
+    reached: list[Node], wanted: set[Node], targets: Sequence[Node] | None
+) -> set[Node] | None:
+    """The nodes from which a wanted one can be reached; None: all that were reached."""
+    if targets is None:
+        return None  # every path ends in a leaf, and all leaves are wanted
     needed = set(wanted)
     for node in reached:
-        if any(edge is not None and edge[0] in needed for edge in node.edges):
-            needed.add(node)
-    return needed
+        for edge in node.edges:
+            if edge is not None and edge[0] in needed:
+                needed.add(node)
+                break
+    return None if len(needed) >= len(reached) else needed
 
 
-def _accumulate(grads: dict[int, Any], index: int, g: Any, xp: Any) -> None:
-    grads[index] = g if index not in grads else xp.add(grads[index], g)
+class _Walk:
+    """One walk back over a graph: how rules are applied, and which nodes matter."""
 
+    __slots__ = ("create_graph", "keep_graph", "lift", "needed", "xp")
 
-def _pull_back(
-    node: Node, grads: dict[int, Any], xp: Any, lift: Lift, needed: set[Node], create_graph: bool
-) -> Iterator[tuple[Edge, Any]]:
-    """Apply the rules of one node: pairs of an argument's edge and its gradient."""
-    primitive = node.primitive
-    assert primitive is not None
-    if node.args is None:
-        raise GradientError(
-            f"the graph behind this result was freed by an earlier backward pass (at "
-            f"{primitive.name}): compute the result again, or pass keep_graph=True to the first"
-        )
-    args, out = node.args, node.out
-    if create_graph:
+    def __init__(
+        self, xp: Any, lift: Lift, create_graph: bool, keep_graph: bool, needed: set[Node] | None
+    ) -> None:
+        self.xp, self.lift, self.needed = xp, lift, needed
+        self.create_graph, self.keep_graph = create_graph, keep_graph
+
+    def down(
+        self,
+        reached: list[Node],
+        seeds: Sequence[tuple[Edge, Any]],
+        wanted: set[Node],
+        since: int = -1,
+    ) -> dict[Node, dict[int, Any]]:
+        """Cotangents by output number of the wanted nodes, and of those made before *since*.
+
+        The others are freed on the way.
+        """
+        xp, needed, free = self.xp, self.needed, not (self.create_graph or self.keep_graph)
+        cotangents: dict[Node, dict[int, Any]] = {}
+        found: dict[Node, dict[int, Any]] = {}
+        for (node, index), g in seeds:
+            self._add(cotangents, node, index, g)
+        while reached:
+            node = reached.pop()
+            grads = cotangents.pop(node, None)
+            if grads is None or (needed is not None and node not in needed):
+                continue
+            if node in wanted or node.order < since:
+                found[node] = grads
+            if node.primitive is None or node.order < since:
+                continue
+            for (below, index), g in self._pull_back(node, grads):
+                held = cotangents.get(below)
+                if held is None:
+                    cotangents[below] = {index: g}
+                else:
+                    held[index] = xp.add(held[index], g) if index in held else g
+            if free:
+                node.free()
+        return found
+
+    def _add(self, cotangents: dict[Node, dict[int, Any]], node: Node, index: int, g: Any) -> None:
+        held = cotangents.setdefault(node, {})
+        held[index] = self.xp.add(held[index], g) if index in held else g
+
+    def _pull_back(self, node: Node, grads: dict[int, Any]) -> list[tuple[Edge, Any]]:
+        """Apply the rules of one node: pairs of an argument's edge and its gradient."""
+        primitive, args, out = node.primitive, node.args, node.out
+        if args is None:
+            raise GradientError(
+                "the graph behind this result was freed by an earlier backward pass: compute the "
+                "result again, or pass keep_graph=True to the first"
+            )
+        if primitive.formula is not None:
+            return self._through_formula(node, grads)
+        several = isinstance(out, tuple)
+        if self.create_graph:
+            args, out = self._lifted(node, several)
+        g: Any = tuple(grads.get(i) for i in range(len(out))) if several else grads[0]
+        xp, needed, static, rules = self.xp, self.needed, node.static, primitive.rules
+        joint = primitive.joint_rule
+        results = None if joint is None else joint(xp, g, out, *args, **static)
+        pairs = []
+        for i, edge in enumerate(node.edges):
+            if edge is None or (needed is not None and edge[0] not in needed):
+                continue
+            if results is not None:
+                grad = results[i]
+            else:
+                rule = rules[i] if i < len(rules) else None
+                if rule is zero:
+                    continue
+                if rule is None:
+                    raise _no_rule(primitive, i)
+                grad = rule(xp, g, out, *args, **static)
+            if grad is not None:
+                pairs.append((edge, fit(xp, grad, args[i])))
+        return pairs
+
+    def _lifted(self, node: Node, several: bool) -> tuple[Any, Any]:
+        """Arguments and output of a node as Tensors at their places in the graph."""
+        lift, out = self.lift, node.out
         args = tuple(
             arg if edge is None else lift(arg, edge)
-            for arg, edge in zip(args, node.edges, strict=True)
+            for arg, edge in zip(node.args, node.edges, strict=True)
         )
-        several = isinstance(out, tuple)
-        out = (
-            tuple(lift(o, (node, i)) for i, o in enumerate(out))
-            if several
-            else lift(out, (node, 0))
+        if several:
+            return args, tuple(lift(o, (node, i)) for i, o in enumerate(out))
+        return args, lift(out, (node, 0))
+
+    def _through_formula(self, node: Node, grads: dict[int, Any]) -> list[tuple[Edge, Any]]:
+        """Compute the node's formula anew on the tape, and walk back over that."""
+        since = ticket()
+        args = tuple(
+            arg if edge is None else self.lift(arg, edge)
+            for arg, edge in zip(node.args, node.edges, strict=False)
         )
-    g = tuple(grads.get(i) for i in range(len(out))) if isinstance(out, tuple) else grads[0]
-    wanted = [i for i, edge in enumerate(node.edges) if edge is not None and edge[0] in needed]
-    results = _apply_rules(primitive, xp, g, out, args, node.static, wanted, lift, create_graph)
-    for i, result in results:
-        edge = node.edges[i]
-        if result is not None and edge is not None:
-            yield edge, fit(xp, result, args[i])
+        with recording():
+            result = node.primitive.formula(self.xp, *args, **node.static)
+        results = result if isinstance(result, tuple) else (result,)
+        seeds = []
+        for i, cotangent in grads.items():
+            edge = getattr(results[i], "_edge", None)
+            if edge is not None:
+                seeds.append((edge, fit(self.xp, cotangent, results[i])))
+        reached = reachable([edge[0] for edge, _ in seeds], since)
+        inner = _Walk(self.xp, self.lift, self.create_graph, False, None)
+        found = inner.down(reached, seeds, set(), since)
+        return [((below, i), g) for below, held in found.items() for i, g in held.items()]
 
 
-def _apply_rules(
-    primitive: Primitive, xp: Any, g: Any, out: Any, args: tuple[Any, ...],
-    static: dict[str, Any], wanted: list[int], lift: Lift, create_graph: bool,
-) -> Iterator[tuple[int, Any]]:  # fmt: skip
-    if primitive.joint_rule is not None:
-        grads = primitive.joint_rule(xp, g, out, *args, **static)
-        yield from ((i, grads[i]) for i in wanted)
-    elif primitive.composed:
-        yield from _through_forward(primitive, xp, g, args, static, wanted, lift, create_graph)
-    else:
-        for i in wanted:
-            rule = primitive.rules[i] if i < len(primitive.rules) else None
-            if rule is None:
-                raise GradientError(
-                    f"{primitive.name} has no rule for its argument number {i + 1}: it cannot "
-                    f"be differentiated through; detach() the argument, or give the "
-                    f"rule with {primitive.name}.defvjp(...)"
-                )
-            if rule is not zero:
-                yield i, rule(xp, g, out, *args, **static)
-
-
-def _through_forward(
-    primitive: Primitive, xp: Any, g: Any, args: tuple[Any, ...], static: dict[str, Any],
-    wanted: list[int], lift: Lift, create_graph: bool,
-) -> Iterator[tuple[int, Any]]:  # fmt: skip
-    """Differentiate the forward itself, run on the namespace of primitives."""
-    leaves = {
-        i: Node(xp.positive, ((_edge_of(args[i]) or (Node(), 0)),), (args[i],)) for i in wanted
-    }
-    with recording():
-        inputs = [
-            lift(_plain(arg), (leaves[i], 0)) if i in leaves else arg for i, arg in enumerate(args)
-        ]
-        result = primitive.forward(xp, *inputs, **static)
-    edge = _edge_of(result)
-    if edge is None:
-        return
-    found = backprop(
-        [(edge, g)], xp, lift=lift, targets=list(leaves.values()), create_graph=create_graph
+def _no_rule(primitive: Primitive, argument: int) -> GradientError:
+    names = primitive.array_names or ["..."]
+    return GradientError(
+        f"{primitive.name} has no rule for its argument {argument + 1} "
+        f"({names[min(argument, len(names) - 1)]}): it cannot be differentiated through; detach() "
+        f"the argument, or give the rule with {primitive.name}.defvjp(...)"
     )
-    yield from ((i, found[leaf]) for i, leaf in leaves.items() if leaf in found)
-
-
-def _edge_of(value: Any) -> Edge | None:
-    return getattr(value, "_edge", None)
-
-
-def _plain(value: Any) -> Any:
-    # Not by the attribute's presence: array-api-strict's arrays have an `_array` of their own.
-    return value._array if isinstance(value, Traced) else value  # type: ignore[attr-defined]
 
 
 def fit(xp: Any, g: Any, like: Any) -> Any:
-    """Undo broadcasting and promotion: *g* summed to the shape of *like*, in its dtype."""
-    if g.shape != like.shape:
-        extra = len(g.shape) - len(like.shape)
+    """Undo broadcasting and promotion: *g* summed and cast to the shape and dtype of *like*."""
+    shape, wanted = g.shape, like.shape
+    if shape != wanted:
+        extra = len(shape) - len(wanted)
+        if extra < 0:
+            g = xp.broadcast_to(g, wanted)
         axes = tuple(
-            a for a, n in enumerate(g.shape) if a < extra or (like.shape[a - extra] == 1 and n != 1)
+            a for a, n in enumerate(shape) if a < extra or (wanted[a - extra] == 1 and n != 1)
         )
         if axes:
             g = xp.sum(g, axis=axes, keepdims=True)
-        if g.shape != like.shape:
-            g = xp.reshape(g, like.shape)
-    return g if g.dtype == like.dtype else xp.astype(g, dtype=like.dtype)
+        if g.shape != wanted:
+            g = xp.reshape(g, wanted)
+    if g.dtype != like.dtype:
+        if xp.isdtype(g.dtype, "complex floating") and not xp.isdtype(
+            like.dtype, "complex floating"
+        ):
+            g = xp.real(g)
+        g = xp.astype(g, dtype=like.dtype)
+    return g

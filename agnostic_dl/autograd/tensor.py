@@ -7,9 +7,11 @@ from typing import Any
 from agnostic_dl import backends
 from agnostic_dl.autograd import tape
 from agnostic_dl.autograd.operators import ArrayObject
-from agnostic_dl.autograd.tape import Edge, Node
+from agnostic_dl.autograd.tape import Buffer, Edge, Entry, Node
 from agnostic_dl.errors import DTypeError, GradientError
-from agnostic_dl.primitives import Primitive, library_of, operations
+from agnostic_dl.primitives import PRIMITIVES, Primitive, library_of, operations
+
+_FILLABLE = (PRIMITIVES["copy"], PRIMITIVES["index_set"])
 
 
 class Tensor(ArrayObject):
@@ -53,8 +55,7 @@ class Tensor(ArrayObject):
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
         if wanted and self._edge is None:
-            xp = library_of("Tensor", (self.data,))[1]
-            if not xp.isdtype(self.data.dtype, ("real floating", "complex floating")):
+            if not can_differentiate(self.data):
                 raise DTypeError(
                     f"only floating-point Tensors can require gradients, this one is "
                     f"{self.data.dtype}: convert it first, say to float32"
@@ -92,24 +93,56 @@ class Tensor(ArrayObject):
                 "backward() needs a Tensor that was computed from one with requires_grad=True"
             )
         xp = operations(library_of("backward", (self.data,))[1])
-        seed = seed_for(self, gradient, xp)
+        seed = conjugate(xp, seed_for(self, gradient, xp))
         found = tape.backprop([(self._edge, seed)], xp, lift=lift, keep_graph=keep_graph)
         for leaf, g in found.items():
+            g = conjugate(xp, g)
             leaf.grad = Tensor(g if leaf.grad is None else xp.add(leaf.grad.data, g))
 
     # -- tracing ------------------------------------------------------------------------------
 
     def trace(self, primitive: Primitive, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
         """Apply *primitive* to the arrays and, if a gradient is wanted, put it on the tape."""
-        arrays = tuple(arg.data if isinstance(arg, Tensor) else arg for arg in args)
-        out = primitive.run(arrays, static)
-        edges = tuple(arg._edge if isinstance(arg, Tensor) else None for arg in args)
-        if not (primitive.differentiable and any(edges) and tape.is_recording()):
-            return tuple(lift(o, None) for o in out) if isinstance(out, tuple) else lift(out, None)
-        node = Node(primitive, edges, arrays, out, static)
+        arrays, edges, watched = [], [], False
+        for arg in args:
+            if isinstance(arg, Tensor):
+                edge = arg._edge
+                arrays.append(arg._array if type(arg) is Tensor else arg.data)
+                edges.append(edge)
+                if edge is not None:
+                    watched = True
+            else:
+                arrays.append(arg)
+                edges.append(None)
+        values = tuple(arrays)
+        out = primitive.run(values, static)
+        if not (watched and primitive.differentiable and tape.is_recording()):
+            return _lift_all(out, None) if isinstance(out, tuple) else lift(out, None)
+        node = Node(primitive, tuple(edges), values, out, static)
         if isinstance(out, tuple):
-            return tuple(lift(o, (node, i)) for i, o in enumerate(out))
-        return lift(out, (node, 0))
+            return _lift_all(out, node)
+        # A cast to integers has no gradient: its result is plain.
+        return lift(out, (node, 0) if not primitive.casts or can_differentiate(out) else None)
+
+    def _fillable(self) -> bool:
+        """Whether assignment may rebind this Tensor to another value.
+
+        It may where the Tensor is off the tape or holds a new array (copied, or just made); and
+        within a transform, where what the function computes is its own, also what it computed.
+        """
+        if self._edge is None:
+            return True
+        node: Node = self._edge[0]
+        while node.primitive is PRIMITIVES["reshape"] and node.edges and node.edges[0]:
+            node = node.edges[0][0]
+        if isinstance(node, Buffer) or node.primitive in _FILLABLE:
+            return True
+        own = node.primitive is not None and not isinstance(node, Entry)
+        return own and tape.depth.get() > 0
+
+    def _rebind(self, new: Tensor) -> None:
+        self.data = new.data
+        self._edge = new._edge
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         from agnostic_dl.autograd.array_api import tensor_namespace
@@ -121,12 +154,40 @@ class Tensor(ArrayObject):
         return f"Tensor({self.data!r}{grad})"
 
 
-def lift(array: Any, edge: Edge | None) -> Tensor:
+def lift(array: Any, edge: Edge | None, new: Any = Tensor.__new__) -> Tensor:
     """A Tensor at a given place of the graph, without the checks of the constructor."""
-    tensor = Tensor.__new__(Tensor)
+    tensor: Tensor = new(Tensor)
     tensor._array = array
     tensor._edge = edge
     return tensor
+
+
+def _lift_all(out: tuple[Any, ...], node: Node | None) -> Any:
+    """The outputs of a primitive with several, in the same kind of tuple."""
+    lifted: list[Any] = [
+        lift(o, (node, i) if node is not None and can_differentiate(o) else None)
+        for i, o in enumerate(out)
+    ]
+    return type(out)(*lifted) if hasattr(out, "_fields") else tuple(lifted)
+
+
+_DIFFERENTIABLE: dict[tuple[type, Any], bool] = {}
+
+
+def can_differentiate(array: Any) -> bool:
+    """Whether the array's dtype, floating-point or complex, can have a gradient."""
+    kind = (type(array), array.dtype)
+    answer = _DIFFERENTIABLE.get(kind)
+    if answer is None:
+        xp = library_of("Tensor", (array,))[1]
+        answer = bool(xp.isdtype(array.dtype, ("real floating", "complex floating")))
+        _DIFFERENTIABLE[kind] = answer
+    return answer
+
+
+def conjugate(xp: Any, g: Any) -> Any:
+    """From the tape's derivatives to gradients and back; real numbers as they are."""
+    return xp.conj(g) if xp.isdtype(g.dtype, "complex floating") else g
 
 
 def seed_for(out: Tensor, gradient: Any, xp: Any) -> Any:
@@ -136,6 +197,11 @@ def seed_for(out: Tensor, gradient: Any, xp: Any) -> Any:
             raise GradientError(
                 f"the gradient of a result of shape {tuple(out.data.shape)} needs a cotangent of "
                 f"that shape: reduce it to a scalar first, say with sum or mean, or pass one"
+            )
+        if xp.isdtype(out.data.dtype, "complex floating"):
+            raise GradientError(
+                "the gradient of a complex result needs a cotangent: make it real first, say with "
+                "real or abs, or pass one"
             )
         return xp.ones_like(out.data)
     gradient = gradient.data if isinstance(gradient, Tensor) else gradient

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
 from agnostic_dl import backends
 from agnostic_dl.autograd import tape, tree
-from agnostic_dl.autograd.tape import Node
-from agnostic_dl.autograd.tensor import Tensor, lift, seed_for
+from agnostic_dl.autograd.tape import Entry, Node
+from agnostic_dl.autograd.tensor import Tensor, can_differentiate, conjugate, lift, seed_for
 from agnostic_dl.errors import DTypeError, GradientError
 from agnostic_dl.primitives import PRIMITIVES, library_of, operations
-
-_depth: ContextVar[int] = ContextVar("agnostic_dl_transform_depth", default=0)
 
 
 def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
@@ -56,7 +53,7 @@ def value_and_grad(
                 full[i] = value
             result = f(*full, **options)
             out, aux = result if has_aux else (result, None)
-            grads = call.pull(out, None)
+            grads = call.pull([out], [None])
         picked = grads[0] if isinstance(argnums, int) else grads
         value = call.release(out)
         return ((value, tree.map_leaves(call.release, aux)) if has_aux else value), picked
@@ -65,16 +62,26 @@ def value_and_grad(
 
 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """f(*primals), and the function from a cotangent of that result to the primals' gradients."""
+    """f(*primals), and the function from a cotangent of that result to the primals' gradients.
+
+    The result may be a nest of dicts, lists and tuples; the cotangent then has the same form.
+    """
     call = _Call(primals)
     with call.watching():
         out = f(*call.inputs)
+    outs = list(tree.leaves(out))
 
     def pull_back(cotangent: Any) -> tuple[Any, ...]:
+        cotangents = list(tree.leaves(cotangent))
+        if len(cotangents) != len(outs):
+            raise GradientError(
+                f"the result has {len(outs)} arrays, the cotangent {len(cotangents)}: give one of "
+                f"the same form"
+            )
         with call.watching():
-            return call.pull(out, cotangent, keep_graph=True)
+            return call.pull(outs, cotangents, keep_graph=True)
 
-    return call.release(out), pull_back
+    return tree.map_leaves(call.release, out), pull_back
 
 
 def _places(argnums: int | tuple[int, ...], args: tuple[Any, ...]) -> tuple[int, ...]:
@@ -95,7 +102,7 @@ class _Call:
         given = list(tree.leaves(primals))
         self.raw = not any(isinstance(value, Tensor) for value in given)
         # Whether someone outside may differentiate the result again: then the walk back is taped.
-        self.nested = _depth.get() > 0 or any(getattr(v, "requires_grad", False) for v in given)
+        self.nested = tape.depth.get() > 0 or any(getattr(v, "requires_grad", False) for v in given)
         self.targets: list[Node] = []
         self.inputs = tree.map_leaves(self._enter, primals)
 
@@ -104,49 +111,55 @@ class _Call:
             if not hasattr(value, "dtype"):
                 value = backends.get_backend().asarray(value)
             value = Tensor(value)
-        xp = library_of("grad", (value.data,))[1]
-        if not xp.isdtype(value.dtype, ("real floating", "complex floating")):
+        if not can_differentiate(value.data):
             raise DTypeError(
                 f"grad expects floating-point arguments, got {value.dtype}: convert the argument, "
                 f"or leave it out of argnums"
             )
         # An identity on the tape: a place of its own that still leads to the outer graph.
         edges = (value._edge,) if value._edge is not None else ()
-        node = Node(PRIMITIVES["positive"] if edges else None, edges, (value.data,), value.data)
+        node = Entry(PRIMITIVES["positive"] if edges else None, edges, (value.data,), value.data)
         self.targets.append(node)
         return lift(value.data, (node, 0))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        token = _depth.set(_depth.get() + 1)
+        token = tape.depth.set(tape.depth.get() + 1)
         try:
             with tape.recording():
                 yield
         finally:
-            _depth.reset(token)
+            tape.depth.reset(token)
 
-    def pull(self, out: Any, cotangent: Any, keep_graph: bool = False) -> tuple[Any, ...]:
-        if not isinstance(out, Tensor):
-            raise GradientError(
-                f"the differentiated function returned {type(out).__name__}, expected a Tensor "
-                f"computed from its arguments (a plain array has left the tape)"
-            )
-        library = library_of("grad", (out.data,))[1]
-        xp = operations(library)
-        seed = cotangent if isinstance(cotangent, Tensor) else None
-        plain = seed_for(out, cotangent, xp)
-        seed = seed if seed is not None and self.nested else plain
-        found: dict[Node, Any] = {}
-        if out._edge is not None:
-            found = tape.backprop(
-                [(out._edge, seed)], xp, lift=lift, targets=self.targets,
-                create_graph=self.nested, keep_graph=keep_graph,
-            )  # fmt: skip
+    def pull(
+        self, outs: list[Any], cotangents: list[Any], keep_graph: bool = False
+    ) -> tuple[Any, ...]:
+        """The gradients of the inputs, given each output's cotangent (None: it is a scalar)."""
+        for out in outs:
+            if not isinstance(out, Tensor):
+                raise GradientError(
+                    f"the differentiated function returned {type(out).__name__}, expected a Tensor "
+                    f"computed from its arguments (a plain array has left the tape)"
+                )
+        xp = operations(library_of("grad", (outs[0].data,))[1])
+        seeds = []
+        for out, cotangent in zip(outs, cotangents, strict=True):
+            seed = seed_for(out, cotangent, xp)
+            if self.nested and isinstance(cotangent, Tensor):
+                seed = cotangent
+            if out._edge is not None:
+                seeds.append((out._edge, conjugate(xp, seed)))
+        found = tape.backprop(
+            seeds, xp, lift=lift, targets=self.targets, create_graph=self.nested,
+            keep_graph=keep_graph,
+        )  # fmt: skip
         nodes = iter(self.targets)
 
         def gradient(value: Tensor) -> Any:
             g = found.get(next(nodes))
-            return self.release(Tensor(xp.zeros_like(value.data)) if g is None else g)
+            return self.release(
+                Tensor(xp.zeros_like(value.data)) if g is None else conjugate(xp, g)
+            )
 
         return tuple(tree.map_leaves(gradient, self.inputs))
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from agnostic_dl import backends
-from agnostic_dl.errors import ArrayMixError, DTypeError, UsageError
+from agnostic_dl.errors import AgnosticDLError, ArrayMixError, DTypeError, UsageError
 
 Rule = Callable[..., Any]
 
-_PYTHON_SCALARS = (bool, int, float, complex)
+_PYTHON_SCALARS = (bool, int, float, complex, type(None))  # None: an array left out
 
 
 class Traced:
@@ -41,24 +41,28 @@ class Primitive:
     standard's own functions allow. *variadic*: takes any number of arrays, also as one sequence.
     """
 
-    def __init__(self, forward: Callable[..., Any], *, differentiable: bool = True) -> None:
+    def __init__(
+        self, forward: Callable[..., Any], *, differentiable: bool = True, name: str | None = None
+    ) -> None:
         self.forward = forward
-        self.name = forward.__name__
+        self.name = self.__name__ = name or forward.__name__
         self.__doc__ = forward.__doc__
-        self.__name__ = self.name
         self.differentiable = differentiable
         parameters = list(inspect.signature(forward).parameters.values())[1:]
+        statics = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+        arrays = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-        self.static_names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        self.array_names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        self.defaults = {
-            p.name: p.default
-            for p in parameters
-            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
-        }
+        self.static_names = [p.name for p in statics]
+        self.array_names = [p.name for p in arrays]
+        self.optional = {p.name for p in arrays if p.default is not p.empty}
+        self.defaults = {p.name: p.default for p in statics if p.default is not p.empty}
+        #: How many positional arguments make a plain call; None: they are always looked through.
+        self.arity = None if self.variadic else len(arrays)
+        #: Whether the result's dtype may be one that has no gradient, though the argument's has.
+        self.casts = "dtype" in self.static_names
         self.rules: tuple[Rule | None, ...] = ()
         self.joint_rule: Rule | None = None
-        self.composed = False
+        self.formula: Callable[..., Any] | None = None
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -72,6 +76,9 @@ class Primitive:
         its `xp` is the namespace of primitives, so that it can be recorded and differentiated in
         turn. :data:`zero`: the derivative vanishes almost everywhere. None: there is no rule, and
         differentiating through the argument is an error.
+
+        Complex numbers need nothing special in the rule of a holomorphic function: *g* is the
+        plain derivative ∂L/∂out, and the tape conjugates once where gradients leave it.
         """
         self.rules = rules
 
@@ -79,15 +86,18 @@ class Primitive:
         """Give one rule for all arguments at once, which returns a sequence of gradients."""
         self.joint_rule = rule
 
-    def defvjp_composed(self) -> None:
-        """Differentiate the forward itself, run on the namespace of primitives."""
-        self.composed = True
+    def defvjp_composed(self, formula: Callable[..., Any] | None = None) -> None:
+        """Differentiate a *formula* of the forward's signature, run on the primitives' namespace.
+
+        By default the forward itself.
+        """
+        self.formula = formula or self.forward
 
     # -- calling ----------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **static: Any) -> Any:
         """Apply to arrays, or hand over to the tracer of the first traced argument."""
-        if self.variadic or len(args) != len(self.array_names):
+        if len(args) != self.arity:
             args = self._split(args, static)
         if self.defaults:
             static = {**self.defaults, **static}
@@ -105,7 +115,11 @@ class Primitive:
             return args
         arity = len(self.array_names)
         static.update(zip(self.static_names, args[arity:], strict=False))
-        named = [static.pop(name) for name in self.array_names[len(args) :] if name in static]
+        named = [
+            static.pop(name, None)
+            for name in self.array_names[len(args) :]
+            if name in static or name in self.optional
+        ]
         arrays = (*args[:arity], *named)
         if len(arrays) != arity or len(args) > arity + len(self.static_names):
             raise UsageError(
@@ -118,11 +132,15 @@ class Primitive:
         """Compute on arrays of one library: by its kernel of this name, else by the forward."""
         array_type, xp = library_of(self.name, arrays)
         kernel = backends.kernels_for(array_type).get(self.name)
-        if kernel is not None:
-            out = kernel(xp, *arrays, **static)
-            if out is not NotImplemented:  # a kernel may decline dtypes and shapes
-                return out
-        return self.forward(xp, *arrays, **static)
+        try:
+            if kernel is not None:
+                out = kernel(xp, *arrays, **static)
+                if out is not NotImplemented:  # a kernel may decline dtypes and shapes
+                    return out
+            return self.forward(xp, *arrays, **static)
+        except Exception as error:
+            raise_if_devices_differ(self.name, arrays, error)
+            raise
 
 
 _LIBRARIES: dict[type, tuple[type, Any]] = {}
@@ -150,6 +168,20 @@ def library_of(name: str, arrays: tuple[Any, ...]) -> tuple[type, Any]:
     return found
 
 
+def raise_if_devices_differ(name: str, arrays: tuple[Any, ...], error: Exception) -> None:
+    """Say so, where an operation failed because its arrays lie on two devices."""
+    from array_api_compat import device
+
+    if isinstance(error, AgnosticDLError):
+        return
+    devices = {str(device(array)) for array in arrays if hasattr(array, "dtype")}
+    if len(devices) > 1:
+        raise ArrayMixError(
+            f"{name}: arrays on one device expected, got {' and '.join(sorted(devices))}: move one "
+            f"with .to_device(...)"
+        ) from error
+
+
 def _library_name(xp: Any) -> str:
     return str(xp.__name__).replace("array_api_compat.", "")
 
@@ -170,11 +202,16 @@ def _register(name: str, array: Any) -> tuple[type, Any]:
     return _LIBRARIES[type(array)]
 
 
-def primitive(forward: Callable[..., Any] | None = None, *, differentiable: bool = True) -> Any:
+def primitive(
+    forward: Callable[..., Any] | None = None,
+    *,
+    differentiable: bool = True,
+    name: str | None = None,
+) -> Any:
     """Make a primitive of ``forward(xp, *arrays, **static)``, pure and in standard operations.
 
     Give its rules right beneath it with `defvjp`. *differentiable=False*: the results are plain
-    and cut the graph (comparisons, integers).
+    and cut the graph (comparisons, integers). *name*: by default the forward's own.
 
     >>> @primitive
     ... def double(xp, x):
@@ -182,5 +219,5 @@ def primitive(forward: Callable[..., Any] | None = None, *, differentiable: bool
     >>> double.defvjp(lambda xp, g, out, x: xp.add(g, g))
     """
     if forward is None:
-        return lambda function: primitive(function, differentiable=differentiable)
-    return Primitive(forward, differentiable=differentiable)
+        return lambda function: primitive(function, differentiable=differentiable, name=name)
+    return Primitive(forward, differentiable=differentiable, name=name)

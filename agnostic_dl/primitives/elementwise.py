@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
+from agnostic_dl.primitives.complex_numbers import is_complex
 from agnostic_dl.primitives.definition import primitive, zero
 
 # -- arithmetic --------------------------------------------------------------------------------
@@ -59,14 +61,20 @@ def pow(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _pow_base(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
-    return xp.multiply(g, xp.multiply(xp.pow(x, xp.subtract(y, 1) if _is_array(y) else y - 1), y))
+    if not _is_array(y):  # x ** 0 is 1 wherever x is, 0 included
+        return xp.zeros_like(g) if y == 0 else xp.multiply(g, xp.multiply(xp.pow(x, y - 1), y))
+    flat = xp.equal(y, 0)
+    slope = xp.multiply(xp.pow(x, xp.where(flat, xp.ones_like(y), xp.subtract(y, 1))), y)
+    return xp.multiply(g, slope)
 
 
 def _pow_exponent(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     # log(0) · 0 is 0 here: x ** y does not move with y where x is 0 and y positive.
     if not _is_array(x):
-        return xp.multiply(g, xp.multiply(out, math.log(x) if x > 0 else 0.0))
-    safe = xp.where(xp.greater(x, 0), x, xp.ones_like(x))
+        log = cmath.log(x) if isinstance(x, complex) else math.log(x) if x > 0 else 0.0
+        return xp.multiply(g, xp.multiply(out, log))
+    moves = xp.not_equal(x, 0) if is_complex(xp, x) else xp.greater(x, 0)
+    safe = xp.where(moves, x, xp.ones_like(x))
     return xp.multiply(g, xp.multiply(out, xp.log(safe)))
 
 
@@ -96,15 +104,6 @@ positive.defvjp(lambda xp, g, out, x: g)
 
 
 @primitive
-def abs(xp: Any, x: Any) -> Any:
-    """Absolute value; its derivative at 0 is taken as 0."""
-    return xp.abs(x)
-
-
-abs.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.sign(x)))
-
-
-@primitive
 def square(xp: Any, x: Any) -> Any:
     """x²."""
     return xp.square(x)
@@ -129,141 +128,6 @@ def reciprocal(xp: Any, x: Any) -> Any:
 
 
 reciprocal.defvjp(lambda xp, g, out, x: xp.negative(xp.multiply(g, xp.square(out))))
-
-
-# -- exponentials and logarithms ---------------------------------------------------------------
-
-
-@primitive
-def exp(xp: Any, x: Any) -> Any:
-    """e to the power x."""
-    return xp.exp(x)
-
-
-exp.defvjp(lambda xp, g, out, x: xp.multiply(g, out))
-
-
-@primitive
-def expm1(xp: Any, x: Any) -> Any:
-    """exp(x) - 1, accurate near 0."""
-    return xp.expm1(x)
-
-
-expm1.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.add(out, 1.0)))
-
-
-@primitive
-def log(xp: Any, x: Any) -> Any:
-    """Natural logarithm."""
-    return xp.log(x)
-
-
-log.defvjp(lambda xp, g, out, x: xp.divide(g, x))
-
-
-@primitive
-def log1p(xp: Any, x: Any) -> Any:
-    """log(1 + x), accurate near 0."""
-    return xp.log1p(x)
-
-
-log1p.defvjp(lambda xp, g, out, x: xp.divide(g, xp.add(x, 1.0)))
-
-
-@primitive
-def log2(xp: Any, x: Any) -> Any:
-    """Logarithm to base 2."""
-    return xp.log2(x)
-
-
-log2.defvjp(lambda xp, g, out, x: xp.divide(g, xp.multiply(x, math.log(2))))
-
-
-@primitive
-def log10(xp: Any, x: Any) -> Any:
-    """Logarithm to base 10."""
-    return xp.log10(x)
-
-
-log10.defvjp(lambda xp, g, out, x: xp.divide(g, xp.multiply(x, math.log(10))))
-
-
-@primitive
-def logaddexp(xp: Any, x: Any, y: Any) -> Any:
-    """log(exp(x) + exp(y)), without overflow."""
-    return xp.logaddexp(x, y)
-
-
-logaddexp.defvjp(
-    lambda xp, g, out, x, y: xp.multiply(g, xp.exp(xp.subtract(x, out))),
-    lambda xp, g, out, x, y: xp.multiply(g, xp.exp(xp.subtract(y, out))),
-)
-
-
-# -- circular and hyperbolic functions ---------------------------------------------------------
-
-
-@primitive
-def sin(xp: Any, x: Any) -> Any:
-    """Sine of an angle in radians."""
-    return xp.sin(x)
-
-
-sin.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.cos(x)))
-
-
-@primitive
-def cos(xp: Any, x: Any) -> Any:
-    """Cosine of an angle in radians."""
-    return xp.cos(x)
-
-
-cos.defvjp(lambda xp, g, out, x: xp.negative(xp.multiply(g, xp.sin(x))))
-
-
-@primitive
-def tan(xp: Any, x: Any) -> Any:
-    """Tangent of an angle in radians."""
-    return xp.tan(x)
-
-
-tan.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.add(xp.square(out), 1.0)))
-
-
-@primitive
-def atan(xp: Any, x: Any) -> Any:
-    """Inverse tangent, in radians."""
-    return xp.atan(x)
-
-
-atan.defvjp(lambda xp, g, out, x: xp.divide(g, xp.add(xp.square(x), 1.0)))
-
-
-@primitive
-def sinh(xp: Any, x: Any) -> Any:
-    """Hyperbolic sine."""
-    return xp.sinh(x)
-
-
-sinh.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.cosh(x)))
-
-
-@primitive
-def cosh(xp: Any, x: Any) -> Any:
-    """Hyperbolic cosine."""
-    return xp.cosh(x)
-
-
-cosh.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.sinh(x)))
-
-
-@primitive
-def tanh(xp: Any, x: Any) -> Any:
-    """Hyperbolic tangent."""
-    return xp.tanh(x)
-
-
-tanh.defvjp(lambda xp, g, out, x: xp.subtract(g, xp.multiply(g, xp.square(out))))
 
 
 # -- choices; of two equal values the first one wins ---------------------------------------------
@@ -307,15 +171,6 @@ where.defvjp(
 
 
 @primitive
-def sign(xp: Any, x: Any) -> Any:
-    """-1, 0 or 1: the sign of x."""
-    return xp.sign(x)
-
-
-sign.defvjp(zero)
-
-
-@primitive
 def floor(xp: Any, x: Any) -> Any:
     """The largest integer not above x."""
     return xp.floor(x)
@@ -351,98 +206,79 @@ def trunc(xp: Any, x: Any) -> Any:
 trunc.defvjp(zero)
 
 
-@primitive
-def zeros_like(xp: Any, x: Any, *, dtype: Any = None) -> Any:
-    """Zeros of x's shape, dtype and device."""
-    return xp.zeros_like(x, dtype=dtype)
-
-
-zeros_like.defvjp(zero)
+# -- division with remainder, limits, signs ----------------------------------------------------
 
 
 @primitive
-def ones_like(xp: Any, x: Any, *, dtype: Any = None) -> Any:
-    """Ones of x's shape, dtype and device."""
-    return xp.ones_like(x, dtype=dtype)
+def floor_divide(xp: Any, x: Any, y: Any) -> Any:
+    """The largest integer not above x / y."""
+    return xp.floor_divide(x, y)
 
 
-ones_like.defvjp(zero)
+floor_divide.defvjp(zero, zero)
 
 
 @primitive
-def astype(xp: Any, x: Any, *, dtype: Any) -> Any:
-    """The values of x as another dtype; the same array where the dtype is that already."""
-    return xp.astype(x, dtype, copy=False)
+def remainder(xp: Any, x: Any, y: Any) -> Any:
+    """x - y ⌊x / y⌋, of the sign of y."""
+    return xp.remainder(x, y)
 
 
-# The tape converts a gradient to its argument's dtype, here as everywhere.
-astype.defvjp(lambda xp, g, out, x, dtype: g)
+remainder.defvjp(
+    lambda xp, g, out, x, y: g,
+    lambda xp, g, out, x, y: xp.negative(xp.multiply(g, xp.floor(xp.divide(x, y)))),
+)
 
 
-# -- comparisons and logic: plain results ------------------------------------------------------
+@primitive
+def clip(xp: Any, x: Any, min: Any = None, max: Any = None) -> Any:
+    """x, not below *min* and not above *max*; at a limit the gradient goes to x."""
+    return xp.clip(x, min, max)
 
 
-@primitive(differentiable=False)
-def equal(xp: Any, x: Any, y: Any) -> Any:
-    """x == y."""
-    return xp.equal(x, y)
+def _clip_formula(xp: Any, x: Any, min: Any, max: Any) -> Any:
+    x = x if min is None else xp.maximum(x, min)
+    return x if max is None else xp.minimum(x, max)
 
 
-@primitive(differentiable=False)
-def not_equal(xp: Any, x: Any, y: Any) -> Any:
-    """x != y."""
-    return xp.not_equal(x, y)
+clip.defvjp_composed(_clip_formula)
 
 
-@primitive(differentiable=False)
-def less(xp: Any, x: Any, y: Any) -> Any:
-    """x < y."""
-    return xp.less(x, y)
+@primitive
+def hypot(xp: Any, x: Any, y: Any) -> Any:
+    """√(x² + y²), without overflow; its derivative at the origin is taken as 0."""
+    return xp.hypot(x, y)
 
 
-@primitive(differentiable=False)
-def less_equal(xp: Any, x: Any, y: Any) -> Any:
-    """x <= y."""
-    return xp.less_equal(x, y)
+def _hypot_rule(xp: Any, g: Any, out: Any, leg: Any) -> Any:
+    safe = xp.where(xp.equal(out, 0), xp.ones_like(out), out)
+    return xp.multiply(g, xp.divide(leg, safe))
 
 
-@primitive(differentiable=False)
-def greater(xp: Any, x: Any, y: Any) -> Any:
-    """x > y."""
-    return xp.greater(x, y)
+hypot.defvjp(
+    lambda xp, g, out, x, y: _hypot_rule(xp, g, out, x),
+    lambda xp, g, out, x, y: _hypot_rule(xp, g, out, y),
+)
 
 
-@primitive(differentiable=False)
-def greater_equal(xp: Any, x: Any, y: Any) -> Any:
-    """x >= y."""
-    return xp.greater_equal(x, y)
+@primitive
+def copysign(xp: Any, x: Any, y: Any) -> Any:
+    """|x| with the sign of y."""
+    return xp.copysign(x, y)
 
 
-@primitive(differentiable=False)
-def logical_and(xp: Any, x: Any, y: Any) -> Any:
-    """Both."""
-    return xp.logical_and(x, y)
+copysign.defvjp(
+    lambda xp, g, out, x, y: xp.multiply(
+        g, xp.multiply(xp.sign(x), xp.copysign(xp.ones_like(x), y))
+    ),
+    zero,
+)
 
 
-@primitive(differentiable=False)
-def logical_or(xp: Any, x: Any, y: Any) -> Any:
-    """One or both."""
-    return xp.logical_or(x, y)
+@primitive
+def nextafter(xp: Any, x: Any, y: Any) -> Any:
+    """The number next to x in the direction of y: x, but for rounding."""
+    return xp.nextafter(x, y)
 
 
-@primitive(differentiable=False)
-def logical_not(xp: Any, x: Any) -> Any:
-    """Not."""
-    return xp.logical_not(x)
-
-
-@primitive(differentiable=False)
-def isfinite(xp: Any, x: Any) -> Any:
-    """Neither NaN nor infinite."""
-    return xp.isfinite(x)
-
-
-@primitive(differentiable=False)
-def isnan(xp: Any, x: Any) -> Any:
-    """Not a number."""
-    return xp.isnan(x)
+nextafter.defvjp(lambda xp, g, out, x, y: g, zero)

@@ -1,10 +1,11 @@
-"""Primitives that move values without computing: shapes, axes, slices, padding."""
+"""Primitives that move values without computing: shapes, axes, copies, padding."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from agnostic_dl.primitives.definition import primitive
+from agnostic_dl.primitives.definition import primitive, zero
 
 
 @primitive
@@ -98,7 +99,7 @@ def concat(xp: Any, *arrays: Any, axis: int | None = 0) -> Any:
 def _concat_rule(xp: Any, g: Any, out: Any, *arrays: Any, axis: int | None) -> list[Any]:
     grads, start = [], 0
     for array in arrays:
-        length = array.size if axis is None else array.shape[axis]
+        length = math.prod(array.shape) if axis is None else array.shape[axis]
         key: Any = slice(start, start + length)
         if axis is not None:
             key = (slice(None),) * (axis % g.ndim) + (key, ...)
@@ -126,28 +127,6 @@ stack.defvjp_variadic(_stack_rule)
 
 
 @primitive
-def getitem(xp: Any, x: Any, *, key: Any) -> Any:
-    """x[key] for a key of integers, slices, None and Ellipsis."""
-    return x[key]
-
-
-getitem.defvjp(lambda xp, g, out, x, key: xp.getitem_grad(g, key=key, shape=tuple(x.shape)))
-
-
-@primitive
-def getitem_grad(xp: Any, g: Any, *, key: Any, shape: tuple[int, ...]) -> Any:
-    """Zeros of *shape* with *g* at [key]: the adjoint of getitem."""
-    from array_api_compat import device
-    from array_api_extra import at
-
-    blank = xp.zeros(shape, dtype=g.dtype, device=device(g))
-    return at(blank)[key].set(g, copy=False, xp=xp)
-
-
-getitem_grad.defvjp(lambda xp, g, out, x, key, shape: xp.getitem(g, key=key))
-
-
-@primitive
 def pad(
     xp: Any, x: Any, *, pad_width: tuple[tuple[int, int], ...], constant_values: float = 0.0
 ) -> Any:
@@ -165,3 +144,114 @@ def _pad_rule(xp: Any, g: Any, out: Any, x: Any, pad_width: Any, constant_values
 
 
 pad.defvjp(_pad_rule)
+
+
+@primitive
+def moveaxis(xp: Any, x: Any, *, source: Any, destination: Any) -> Any:
+    """Some axes at other places, the rest in their order."""
+    return xp.moveaxis(x, source, destination)
+
+
+moveaxis.defvjp(
+    lambda xp, g, out, x, source, destination: xp.moveaxis(
+        g, source=destination, destination=source
+    )
+)
+
+
+@primitive
+def tile(xp: Any, x: Any, *, repetitions: tuple[int, ...]) -> Any:
+    """The whole of x side by side, so many times along each axis."""
+    return xp.tile(x, tuple(repetitions))
+
+
+def _tile_rule(xp: Any, g: Any, out: Any, x: Any, repetitions: tuple[int, ...]) -> Any:
+    ndim = max(x.ndim, len(repetitions))
+    times = (1,) * (ndim - len(repetitions)) + tuple(repetitions)
+    lengths = (1,) * (ndim - x.ndim) + tuple(x.shape)
+    pairs = [n for pair in zip(times, lengths, strict=True) for n in pair]
+    total = xp.sum(xp.reshape(g, tuple(pairs)), axis=tuple(range(0, 2 * ndim, 2)))
+    return xp.reshape(total, x.shape)
+
+
+tile.defvjp(_tile_rule)
+
+
+@primitive
+def repeat(xp: Any, x: Any, repeats: Any, *, axis: int | None = None) -> Any:
+    """Each element (along the axis; None: of x flattened) so many times."""
+    return xp.repeat(x, repeats, axis=axis)
+
+
+def _repeat_rule(xp: Any, g: Any, out: Any, x: Any, repeats: Any, axis: int | None) -> Any:
+    from array_api_compat import device
+
+    length = math.prod(x.shape) if axis is None else x.shape[axis]
+    places = xp.repeat(xp.arange(length, device=device(x)), repeats)
+    return xp.reshape(xp.take_grad(g, places, axis=axis or 0, length=length), x.shape)
+
+
+repeat.defvjp(_repeat_rule, zero)
+
+
+@primitive
+def unstack(xp: Any, x: Any, *, axis: int = 0) -> Any:
+    """The slices of x along the axis."""
+    return tuple(xp.unstack(x, axis=axis))
+
+
+def _unstack_rule(xp: Any, g: tuple[Any, ...], out: Any, x: Any, axis: int) -> Any:
+    blank = xp.zeros_like(next(piece for piece in g if piece is not None))
+    return xp.stack(*(blank if piece is None else piece for piece in g), axis=axis)
+
+
+unstack.defvjp(_unstack_rule)
+
+
+@primitive
+def broadcast_arrays(xp: Any, *arrays: Any) -> Any:
+    """The arrays, stretched to one shape; the tape sums the gradients back."""
+    return tuple(xp.broadcast_arrays(*arrays))
+
+
+broadcast_arrays.defvjp_variadic(lambda xp, g, out, *arrays: list(g))
+
+
+@primitive
+def meshgrid(xp: Any, *arrays: Any, indexing: str = "xy") -> Any:
+    """Coordinates of a grid from those along each axis."""
+    return tuple(xp.meshgrid(*arrays, indexing=indexing))
+
+
+def _meshgrid_rule(xp: Any, g: Any, out: Any, *arrays: Any, indexing: str) -> list[Any]:
+    axes = list(range(len(arrays)))
+    if indexing == "xy" and len(arrays) > 1:
+        axes[:2] = [1, 0]
+
+    def summed(piece: Any, own: int, array: Any) -> Any:
+        others = tuple(a for a in range(len(arrays)) if a != own)
+        return xp.reshape(xp.sum(piece, axis=others) if others else piece, array.shape)
+
+    triples = zip(g, axes, arrays, strict=True)
+    return [None if piece is None else summed(piece, own, array) for piece, own, array in triples]
+
+
+meshgrid.defvjp_variadic(_meshgrid_rule)
+
+
+@primitive
+def tril(xp: Any, x: Any, *, k: int = 0) -> Any:
+    """The lower triangle of each matrix, zeros above its k-th diagonal."""
+    return xp.tril(x, k=k)
+
+
+tril.defvjp(lambda xp, g, out, x, k: xp.tril(g, k=k))
+
+
+@primitive
+def triu(xp: Any, x: Any, *, k: int = 0) -> Any:
+    """The upper triangle of each matrix, zeros below its k-th diagonal."""
+    return xp.triu(x, k=k)
+
+
+triu.defvjp(lambda xp, g, out, x, k: xp.triu(g, k=k))

@@ -70,6 +70,21 @@ var.defvjp(_var_rule)
 
 
 @primitive
+def std(
+    xp: Any, x: Any, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False
+) -> Any:
+    """Standard deviation over the axes: the root of the variance."""
+    return xp.std(x, axis=axis, correction=correction, keepdims=keepdims)
+
+
+std.defvjp(
+    lambda xp, g, out, x, axis, correction, keepdims: _var_rule(
+        xp, xp.divide(xp.multiply(g, 0.5), out), None, x, axis, correction, keepdims
+    )
+)
+
+
+@primitive
 def max(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
     """Largest value over the axes; of equal ones the gradient goes to the first."""
     return xp.max(x, axis=axis, keepdims=keepdims)
@@ -98,20 +113,12 @@ def first_true(xp: Any, mask: Any, *, axis: tuple[int, ...]) -> Any:
     """Keep the first True along the axes (in C order over them) and clear the others."""
     kept = [a for a in range(mask.ndim) if a not in axis]
     order = (*kept, *axis)
-    flat = xp.reshape(xp.permute_dims(mask, order), (*(mask.shape[a] for a in kept), -1))
+    rest = math.prod(mask.shape[a] for a in axis)
+    flat = xp.reshape(xp.permute_dims(mask, order), (*(mask.shape[a] for a in kept), rest))
     counts = xp.cumulative_sum(xp.astype(flat, xp.int32), axis=-1)
     first = xp.logical_and(flat, xp.equal(counts, xp.ones_like(counts)))
     first = xp.reshape(first, tuple(mask.shape[a] for a in order))
     return xp.permute_dims(first, tuple(order.index(a) for a in range(mask.ndim)))
-
-
-@primitive
-def prod(xp: Any, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
-    """Product over the axes."""
-    return xp.prod(x, axis=axis, dtype=dtype, keepdims=keepdims)
-
-
-prod.defvjp(None)
 
 
 @primitive(differentiable=False)

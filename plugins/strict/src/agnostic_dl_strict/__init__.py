@@ -10,9 +10,18 @@ from agnostic_dl.extend import Backend, hookimpl
 
 
 class StrictBackend(Backend):
-    """Arrays of array-api-strict, which refuse all that the standard does not promise."""
+    """Arrays of array-api-strict, which refuse all that the standard does not promise.
+
+    *device*: None for the CPU; 1 or 2 for a pretended device, whose arrays do not mix with the
+    CPU's: shows code that forgets where its arrays are.
+    """
 
     name = "strict"
+
+    def __init__(self, device: Any = None) -> None:
+        super().__init__(device)
+        if isinstance(device, int):
+            self.device = self.xp.Device(f"device{device}")
 
     @cached_property
     def xp(self) -> Any:
@@ -31,7 +40,7 @@ class StrictBackend(Backend):
     def to_numpy(self, array: Any) -> Any:
         import numpy as np
 
-        return np.asarray(array)
+        return np.asarray(array.to_device(self.xp.Device("CPU_DEVICE")))
 
 
 @hookimpl

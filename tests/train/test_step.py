@@ -1,0 +1,126 @@
+"""train_step: one update of a model in place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import agnostic_dl as adl
+from agnostic_dl import nn
+from agnostic_dl.errors import GradientError, ShapeError, UsageError
+
+
+def test_a_step_lowers_the_loss_and_returns_a_0_d_array(backend, problem, small):
+    x, y = (backend.asarray(a) for a in problem)
+    step = adl.train_step(small(), "cross_entropy", adl.optimizer("adam", learning_rate=0.01))
+    losses = [step(x, y) for _ in range(8)]
+    assert isinstance(losses[0], backend.array_type)
+    assert losses[0].shape == ()
+    assert float(losses[-1]) < float(losses[0])
+    assert step.count == 8
+    assert step.backend.name == backend.name
+
+
+def test_host_data_is_taken_to_the_models_backend(problem, small):
+    with adl.use_backend("strict"):
+        step = adl.train_step(small(), "cross_entropy", adl.optimizer("sgd"))
+    assert step.backend.name == "strict"
+    assert isinstance(step(*problem), adl.get_backend("strict").array_type)
+
+
+def test_the_model_is_initialised_from_the_seed_unless_it_is(problem, small):
+    model = small()
+    adl.train_step(model, "cross_entropy", adl.optimizer("sgd"), seed=3)
+    for name, values in small().init(3).state_dict().items():
+        assert values.tobytes() == model.state_dict()[name].tobytes(), name
+    adl.train_step(model, "cross_entropy", adl.optimizer("sgd"), seed=4)
+    assert model["fc"].weight.data.tobytes() == small().init(3)["fc"].weight.data.tobytes()
+
+
+def run(problem, small, seed, steps=3):
+    model = small().init(0)
+    step = adl.train_step(model, adl.losses.cross_entropy, adl.optimizer("adam"), seed=seed)
+    for _ in range(steps):
+        step(*problem)
+    return b"".join(values.tobytes() for values in model.state_dict().values())
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_another_dropout(problem, small):
+    assert run(problem, small, seed=1) == run(problem, small, seed=1)
+    assert run(problem, small, seed=1) != run(problem, small, seed=2)
+
+
+def test_a_step_puts_the_model_into_train_mode(problem, small):
+    model = small().init(0).eval()
+    adl.train_step(model, "cross_entropy", adl.optimizer("sgd"))(*problem)
+    assert all(m.training for _, m in model.named_modules())
+    assert np.any(model["bn"].running_mean.data)
+
+
+def test_parameters_stay_at_hand_and_gradients_do_not(problem, small):
+    model = small().init(0)
+    kept = model.parameters()
+    step = adl.train_step(model, "cross_entropy", adl.optimizer("sgd", learning_rate=0.5))
+    before = model["fc"].weight.data
+    step(*problem)
+    assert model.parameters()["fc.weight"] is kept["fc.weight"]
+    assert not np.array_equal(model["fc"].weight.data, before)
+    assert model["fc"].weight.grad is None
+
+
+def test_frozen_parameters_stay(problem, small):
+    model = small().init(0)
+    before = model["conv"].weight.data.copy()
+    engine = adl.optim.Engine(adl.optimizer("adam"), overrides={"conv*": None})
+    adl.train_step(model, "cross_entropy", engine)(*problem)
+    np.testing.assert_array_equal(model["conv"].weight.data, before)
+
+
+def test_float64_models_train_in_float64(problem):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(30, 3)).astype("float64").init(0)
+    x, y = problem
+    step = adl.train_step(model, "cross_entropy", adl.optimizer("adam"))
+    assert step(x.astype(np.float64), y).dtype == np.float64
+    assert model[1].weight.data.dtype == np.float64
+
+
+def test_a_loss_of_ones_own(problem):
+    def squares(outputs, targets):
+        return adl.losses.mse(outputs, targets) * 0.5
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(30, 1))
+    step = adl.train_step(model, squares, adl.optimizer("sgd", learning_rate=0.01))
+    x, y = problem
+    target = y.astype(np.float32)[:, None]
+    assert float(step(x, target)) > float(step(x, target))
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "words"),
+    [
+        (lambda o, y: o, ShapeError, r"0-d, got shape \(50, 3\)"),
+        (lambda o, y: o.detach(), GradientError, "does not depend on any parameter"),
+        (lambda o, y: 1.0, GradientError, "does not depend on any parameter"),
+    ],
+    ids=["not reduced", "detached", "a number"],
+)
+def test_a_loss_that_cannot_be_trained_on(problem, small, loss, kind, words):
+    step = adl.train_step(small(), loss, adl.optimizer("sgd"))
+    with pytest.raises(kind, match=words):
+        step(*problem)
+
+
+def test_no_precision_is_offered_so_far(small):
+    with pytest.raises(UsageError, match="precision='bfloat16'"):
+        adl.train_step(small(), "mse", adl.optimizer("sgd"), precision="bfloat16")
+
+
+def test_wrong_labels_are_refused_before_anything_is_changed(problem, small):
+    x, y = problem
+    model = small().init(0)
+    before = model["fc"].weight.data.copy()
+    step = adl.train_step(model, "cross_entropy", adl.optimizer("sgd"))
+    with pytest.raises(ShapeError):
+        step(x, y[:-1])
+    np.testing.assert_array_equal(model["fc"].weight.data, before)
+    assert step.count == 0
