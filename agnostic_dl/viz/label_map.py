@@ -18,7 +18,7 @@ def label_to_color_map(labels: Any, colors: Sequence[Any]) -> Any:
     table = [_color(color) for color in colors]
     if not hasattr(labels, "dtype"):
         labels = import_module("numpy").asarray(labels)
-    from array_api_compat import array_namespace
+    from array_api_compat import array_namespace, device
 
     xp = array_namespace(labels)
     if not xp.isdtype(labels.dtype, "integral"):
@@ -32,7 +32,7 @@ def label_to_color_map(labels: Any, colors: Sequence[Any]) -> Any:
         raise UsageError(
             f"labels: {wrong} has no colour; there are {len(table)} colours, from 0 on"
         )
-    palette = xp.asarray(table, dtype=xp.uint8)
+    palette = xp.asarray(table, dtype=xp.uint8, device=device(labels))
     picked = xp.take(palette, xp.astype(flat, xp.int64), axis=0)
     return xp.reshape(picked, (*labels.shape, 3))
 

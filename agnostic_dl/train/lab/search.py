@@ -20,8 +20,8 @@ class Trial:
 def next_rates(start: float, trials: Sequence[Trial], budget: int) -> list[float]:
     """The rates to try next, none when the budget is spent.
 
-    First *start* and ten times less and more; then on both sides of the best, in half decades, or
-    further out where the best is the outermost.
+    First *start* and ten times more and less; then further out where the best is the outermost, or
+    on both sides of it, by half a decade and then by ever less.
     """
     left = budget - len(trials)
     if left <= 0:
@@ -30,16 +30,20 @@ def next_rates(start: float, trials: Sequence[Trial], budget: int) -> list[float
         return [start, start * _FAR, start / _FAR][:left]
     best = best_rate(trials)
     tried = sorted(trial.rate for trial in trials)
-    near = [best * _NEAR, best / _NEAR]
     if best == tried[0]:
-        near = [best / _NEAR, best / _FAR]
-    elif best == tried[-1]:
-        near = [best * _NEAR, best * _FAR]
-    new = [rate for rate in near if not any(math.isclose(rate, t, rel_tol=0.05) for t in tried)]
-    if not new:  # refine: quarter decades
-        new = [best * math.sqrt(_NEAR), best / math.sqrt(_NEAR)]
-        new = [rate for rate in new if not any(math.isclose(rate, t, rel_tol=0.05) for t in tried)]
+        return [best / _NEAR, best / _FAR][:left]
+    if best == tried[-1]:
+        return [best * _NEAR, best * _FAR][:left]
+    gap = _NEAR
+    new: list[float] = []
+    while not new:
+        new = [r for r in (best * gap, best / gap) if not any(_close(r, t) for t in tried)]
+        gap = math.sqrt(gap)
     return new[:left]
+
+
+def _close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-6)
 
 
 def best_rate(trials: Sequence[Trial]) -> float:

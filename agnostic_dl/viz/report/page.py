@@ -145,8 +145,9 @@ def svg(figure: Any, name: str, caption: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    # Ids of axes and lines are the same in every figure; nothing refers to them.
-    text = re.sub(r'<g id="[a-z_]+[A-Za-z]*_?\d+">', "<g>", text)
+    # Ids of axes and lines are the same in every figure: only those that are referred to stay.
+    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", text)
     label = escape(caption, quote=True)
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
