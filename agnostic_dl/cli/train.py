@@ -39,7 +39,8 @@ Model = Annotated[
 Dropout = Annotated[
     float | None,
     typer.Option("--dropout", metavar="P", show_default=False,
-                 help="Share of the units that mlp drops while it trains. Default: 0.5."),
+                 help="Share of the units that mlp (default: 0.5) or adam-paper-cnn (0) drops "
+                 "while it trains."),
 ]  # fmt: skip
 Epochs = Annotated[
     int, typer.Option("--epochs", "-e", min=1, metavar="N", help="How often to see each image.")

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
+
+from array_api_compat import device
 
 from agnostic_dl import optim
 from agnostic_dl.errors import UsageError
 from agnostic_dl.optim.base import Optimizer
-from agnostic_dl.optim.update import apply_update, init_state, learning_rate_at, scalars_for
+from agnostic_dl.optim.update import init_state, learning_rate_at, scalars_for
+from agnostic_dl.primitives import library_of
 from agnostic_dl.train.lab import measures
 
 USUAL = ("sgd", "momentum", "adagrad", "adam")
@@ -58,12 +62,18 @@ class Shadow:
         scalars = scalars_for(self.optimizer, rate, step)
         updates = {}
         for name, grad in grads.items():
+            param, update = params[name], self.optimizer.update
             if name not in self.states:
-                self.states[name] = init_state(self.optimizer, params[name])
-            new, self.states[name] = apply_update(
-                self.optimizer, params[name], grad, self.states[name], scalars
-            )
-            updates[name] = new - params[name]
+                self.states[name] = init_state(self.optimizer, param)
+            xp = library_of("shadow", (param,))[1]
+            numbers = {
+                n: xp.asarray(v, dtype=param.dtype, device=device(param))
+                for n, v in scalars.items()
+            }
+            # On the library's own arrays, past the primitives: nothing here is recorded or
+            # differentiated, and small vectors cost their overhead alone.
+            new, self.states[name] = update(xp, param, grad, self.states[name], **numbers)
+            updates[name] = new - param
         return updates
 
 
@@ -112,7 +122,7 @@ class Samples:
         self.names = list(grads)
         self.elements = elements
         self.before = self.gather(before)
-        self.after = self.gather(after)
+        self._after = after
         self.grads = self.gather(grads)
         #: Where a parameter's elements stand, and for how many of its own each of them stands.
         self.places: dict[str, slice] = {}
@@ -125,6 +135,11 @@ class Samples:
             self.places[name] = slice(start, start + count)
             self.weights[name] = size / count
             start += count
+
+    @cached_property
+    def after(self) -> Any:
+        """The weights after the step; only a look asks for them."""
+        return self.gather(self._after)
 
     def gather(self, arrays: Arrays) -> Any:
         """The sampled elements of these arrays, (n,)."""
