@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "docs/guide.md", "docs/autodiff.md"]
+PAGES = ["README.md", "docs/guide.md", "docs/laboratory.md", "docs/notation.md", "docs/autodiff.md"]
 
 
 def blocks(page: str, language: str) -> list[str]:

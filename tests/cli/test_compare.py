@@ -85,3 +85,12 @@ def test_train_with_an_xray(cli, own_folder):
     assert cli(*quick[:4], "-e", 1, "-q", "--out", "r", "--overwrite").code == 0
     assert not (own_folder / "r/xray.json").exists()
     assert not list((own_folder / "r/figures").iterdir())
+
+
+def test_find_learning_rate(cli, own_folder):
+    result = cli("find-learning-rate", "digits", "-m", "linear", "--steps", 40, "--out", "p.png")
+    assert result.code == 0, result.err
+    suggestion = float(result.out.split("suggested learning rate ")[1].split(";")[0])
+    assert 1e-4 < suggestion < 1
+    assert (own_folder / "p.png").read_bytes()[:4] == b"\x89PNG"
+    assert cli("find-learning-rate", "digits", "--first", 1, "--last", 0.1).code == 2
