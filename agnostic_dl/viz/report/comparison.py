@@ -168,8 +168,7 @@ def _xray_section(page: Page, plain: Mapping[str, Any]) -> None:
     figures = {}
     for quantity, (title, caption, log_y, level) in MEASURES.items():
         lines = {o: points(plain["xrays"][o]["rows"], WHOLE, quantity) for o in order}
-        lines = {label: own for label, own in lines.items() if len(own) > 1}
-        if lines:
+        if any(len(own) > 1 for own in lines.values()):  # the others keep their colours free
             figure = lines_figure(lines, title, log_y=log_y, level=level)
             figures[f"xray-{quantity}"] = (figure, f"{caption} Means over all layers.")
     page.figures(figures)
