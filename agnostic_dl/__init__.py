@@ -28,7 +28,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "value_and_grad": ("autograd", "value_and_grad"),
     "vjp": ("autograd", "vjp"),
     "primitive": ("primitives", "primitive"),
-    "list_optimizers": ("optim", "list_optimizers"),
+    "list_optimizers": ("plugins", "list_optimizers"),
     "optimizer": ("optim", "optimizer"),
     "Trainer": ("train", "Trainer"),
     "train_step": ("train", "train_step"),
@@ -39,8 +39,8 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "schedules": ("optim.schedules", None),
     **{
         name: (name, None)
-        for name in ("data", "errors", "extend", "nn", "optim", "primitives", "random", "testing",
-                     "train", "viz")
+        for name in ("data", "errors", "extend", "interop", "nn", "optim", "primitives", "random",
+                     "testing", "train", "viz")
     },
 }  # fmt: skip
 
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         data,
         errors,
         extend,
+        interop,
         nn,
         optim,
         primitives,

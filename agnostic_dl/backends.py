@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 from agnostic_dl import plugins
-from agnostic_dl.errors import BackendUnavailable, UsageError
+from agnostic_dl.contract import one_line
+from agnostic_dl.errors import AgnosticDLError, BackendUnavailable, UsageError
 
 DTYPE_NAMES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -89,7 +90,7 @@ class BackendInfo:
     def reason(self) -> str | None:
         """Why the backend is not available, in one line; None if it is."""
         try:
-            return plugins.lookup("backend", self.name).probe()
+            return _probe(plugins.lookup("backend", self.name))
         except plugins.PluginError as error:
             return str(error)
 
@@ -166,14 +167,39 @@ def _split_device(name: str, device: Any) -> tuple[str, Any]:
 
 def _make(name: str, device: Any, chosen: tuple[str, ...] | None) -> Backend:
     factory = plugins.lookup("backend", name)
-    reason = factory.probe()
+    reason = _probe(factory)
     if reason is not None:
-        others = [info.name for info in list_backends() if info.name != name and info.available]
-        listing = ", ".join(others) or "none"
-        raise BackendUnavailable(f"{name}: {reason}. Installed and available: {listing}.")
-    backend: Backend = factory(device=device)
+        raise BackendUnavailable(f"{name}: {reason}. Installed and available: {_others(name)}.")
+    backend = _instantiate(factory, name, device)
     backend.kernels = {**backend.kernels, **_plugin_kernels(name, chosen)}
     _by_array_type.setdefault(backend.array_type, backend)
+    return backend
+
+
+def _probe(factory: Any) -> str | None:
+    """Why the backend cannot run here; a probe that raises is a reason as well."""
+    try:
+        reason: str | None = factory.probe()
+    except Exception as error:
+        return f"its probe failed: {one_line(error)}"
+    return reason
+
+
+def _others(name: str) -> str:
+    return ", ".join(i.name for i in list_backends() if i.name != name and i.available) or "none"
+
+
+def _instantiate(factory: Any, name: str, device: Any) -> Backend:
+    """The backend on a device; one that is absent is told here and not at its first use."""
+    try:
+        backend: Backend = factory(device=device)
+        if isinstance(device, str):  # a number counts the backend's own devices: it knows them
+            backend.xp.empty((), device=backend.device)
+    except AgnosticDLError:
+        raise
+    except Exception as error:
+        where = "" if device is None else f" on the device {device!r}"
+        raise BackendUnavailable(f"{name}{where}: {one_line(error)}") from error
     return backend
 
 

@@ -2,6 +2,8 @@
 
 An entry point in the group of the hook's kind names a module; the module implements the hook with
 :data:`agnostic_dl.extend.hookimpl`. The hook returns a mapping that holds the entry point's name.
+The contract's version is :data:`API_VERSION`; a package says which it is written for in its
+metadata, by an entry point of that name in the group ``agnostic_dl.api``.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pluggy
+
+from agnostic_dl.discovery import API_VERSION as API_VERSION
 
 PROJECT = "agnostic_dl"
 

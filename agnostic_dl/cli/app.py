@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from agnostic_dl.cli import compare, evaluate, find_learning_rate, plugins, predict, train
+from agnostic_dl.cli import (
+    check_plugin,
+    compare,
+    evaluate,
+    find_learning_rate,
+    new_plugin,
+    plugins,
+    predict,
+    train,
+)
 
 app = typer.Typer(
     name="agnostic-dl", add_completion=False, rich_markup_mode="rich",
@@ -22,6 +31,8 @@ app.command("find-learning-rate", epilog=find_learning_rate.EXAMPLES)(
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.add_typer(plugins.app, name="plugins")
+app.command("new-plugin", epilog=new_plugin.EXAMPLES)(new_plugin.new_plugin)
+app.command("check-plugin", epilog=check_plugin.EXAMPLES)(check_plugin.check_plugin)
 
 
 HELP = """\

@@ -9,11 +9,7 @@ from agnostic_dl import plugins
 from agnostic_dl.errors import UsageError
 from agnostic_dl.optim.base import Optimizer
 from agnostic_dl.optim.schedules import check_rate
-
-
-def list_optimizers() -> list[str]:
-    """Names of the installed optimizers, from metadata alone; imports none of them."""
-    return plugins.names("optimizer")
+from agnostic_dl.plugins import list_optimizers as list_optimizers
 
 
 def optimizer(name: str, **hyperparameters: Any) -> Optimizer:

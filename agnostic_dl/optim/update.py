@@ -24,6 +24,12 @@ def _declared(kind: Any) -> frozenset[str] | None:
     return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
+def declared_scalars(optimizer: Optimizer) -> frozenset[str] | None:
+    """The scalars that the optimizer's update declares; None: all of them."""
+    kind: Any = type(optimizer)
+    return _declared(kind)
+
+
 def learning_rate_at(optimizer: Optimizer, step: int, state: State | None = None) -> float:
     """The optimizer's learning rate in a step, be it a number or a schedule."""
     rate = optimizer.learning_rate

@@ -1,11 +1,22 @@
-"""Conformance kits: what the library's own tests and a plugin author's tests call."""
+"""The conformance kits: what a plugin must keep, checked rule by rule, on every array library.
+
+Each check returns a report, or raises errors.ConformanceError with every rule that failed.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_LAZY = {"check_grads": "gradients"}
+#: Public name → its module in this package.
+_LAZY = {
+    "Report": "report",
+    "check_backend": "backends",
+    "check_grads": "gradients",
+    "check_kernels": "kernels",
+    "check_optimizer": "optimizers",
+    "optimizer_tests": "optimizers",
+}
 
 __all__ = [*_LAZY]
 
@@ -21,4 +32,8 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from agnostic_dl.testing.backends import check_backend  # noqa: F401
     from agnostic_dl.testing.gradients import check_grads  # noqa: F401
+    from agnostic_dl.testing.kernels import check_kernels  # noqa: F401
+    from agnostic_dl.testing.optimizers import check_optimizer, optimizer_tests  # noqa: F401
+    from agnostic_dl.testing.report import Report  # noqa: F401

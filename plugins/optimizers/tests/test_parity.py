@@ -96,7 +96,7 @@ def test_every_registered_optimizer_stands_in_the_table(recipe, trajectories):
     installed = {
         info.name
         for info in plugins.infos("optimizer")
-        if info.distribution.startswith("agnostic-dl")
+        if info.distribution == "agnostic-dl-optimizers"
     }
     assert ours | installed == in_table
     assert set(trajectories) == set(recipe.CASES), "run make_reference.py again"
@@ -113,7 +113,7 @@ def test_every_flag_stands_in_the_table_or_has_its_own_test(recipe):
     }
     flags = {
         (name, field)
-        for name in adl.list_optimizers()
+        for name in {name for name, *_ in recipe.CASES.values()}
         for field, value in vars(adl.optimizer(name)).items()
         if isinstance(value, bool)
     }

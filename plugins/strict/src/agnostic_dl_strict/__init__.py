@@ -19,9 +19,8 @@ class StrictBackend(Backend):
     name = "strict"
 
     def __init__(self, device: Any = None) -> None:
-        super().__init__(device)
-        if isinstance(device, int):
-            self.device = self.xp.Device(f"device{device}")
+        name = f"device{device}" if isinstance(device, int) else device
+        super().__init__(self.xp.Device(name) if isinstance(name, str) else name)
 
     @cached_property
     def xp(self) -> Any:

@@ -1,0 +1,157 @@
+"""check_kernels: does every kernel equal the reference of its primitive?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from agnostic_dl import plugins
+from agnostic_dl.backends import Backend, create
+from agnostic_dl.testing.calls import Call, calls_of, known, large_calls
+from agnostic_dl.testing.report import Broken, NotRun, Report, judge
+
+#: dtype → the largest error allowed, relative to the largest number of the expected array.
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "complex128": 1e-12, "complex64": 1e-5}
+#: How many random calls of each kernel, each in three forms.
+COUNT = 12
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A backend and the kernels to be checked."""
+
+    backend: Backend
+    kernels: Mapping[str, Callable[..., Any]]
+
+
+def check_kernels(name: str) -> Report:
+    """Check the kernels of the plugin ``<backend>.<name>``, or all that a backend has of its own.
+
+    Each is called with random arguments of many forms, and compared with its primitive's reference
+    in values, shape and dtype. Returns the report, or raises ConformanceError with all that failed.
+    """
+    subject = _subject(name)
+    rules = {kernel: partial(_rule, name=kernel) for kernel in sorted(subject.kernels)}
+    return judge(subject, f"kernels {name!r}", rules).require()
+
+
+def _subject(name: str) -> Subject:
+    backend = create(name.partition(".")[0], kernels=())
+    if "." not in name:
+        return Subject(backend, backend.kernels)
+    return Subject(backend, plugins.load_kernels(name, backend.name)[1])
+
+
+def _rule(subject: Subject, name: str) -> str:
+    if not known(name):
+        raise Broken("there is no primitive of this name: it would never be called")
+    kernel = subject.kernels[name]
+    if not callable(kernel):
+        raise Broken(f"expected a function, got {type(kernel).__name__}")
+    taken = declined = 0
+    for call in _variants(name, subject.backend):
+        if check_call(subject.backend, kernel, call):
+            taken += 1
+        else:
+            declined += 1
+    if not taken:
+        raise NotRun(f"it declines all {declined} calls")
+    return f"{taken} calls" + (f", {declined} declined" if declined else "")
+
+
+def _variants(name: str, backend: Backend) -> Iterator[Call]:
+    """Calls in float64 and float32, contiguous and not."""
+    xp = backend.xp
+    yield from large_calls(name, xp)
+    for call in calls_of(name, xp, COUNT):
+        yield call
+        yield _map(call, lambda a: _single(xp, a))
+        yield _map(call, lambda a: _spread(xp, a))
+
+
+def _map(call: Call, change: Callable[[Any], Any]) -> Call:
+    def of(value: Any) -> Any:
+        return change(value) if hasattr(value, "dtype") and hasattr(value, "shape") else value
+
+    return Call(call.primitive, tuple(map(of, call.arrays)), call.static)
+
+
+def _single(xp: Any, array: Any) -> Any:
+    return xp.astype(array, xp.float32) if array.dtype == xp.float64 else array
+
+
+def _spread(xp: Any, array: Any) -> Any:
+    """The same numbers, not contiguous: every second of a larger array."""
+    if not array.shape:
+        return array
+    return xp.stack([array, xp.zeros_like(array)], axis=array.ndim)[..., 0]
+
+
+def check_call(backend: Backend, kernel: Callable[..., Any], call: Call) -> bool:
+    """Compare one call with the reference; False where the kernel declines it."""
+    before = [_numbers(backend, a) for a in call.arrays if hasattr(a, "shape")]
+    try:
+        got = kernel(backend.xp, *call.arrays, **call.static)
+    except Exception as error:
+        raise Broken(f"{call} raises {type(error).__name__}: {error}") from error
+    if any(
+        not _equal(_numbers(backend, a), kept)
+        for a, kept in zip((a for a in call.arrays if hasattr(a, "shape")), before, strict=True)
+    ):
+        raise Broken(f"{call} writes into an argument")
+    if got is NotImplemented:
+        return False
+    compare(backend, str(call), got, backend, call.reference(backend.xp))
+    return True
+
+
+def compare(ours: Backend, what: str, got: Any, theirs: Backend, expected: Any) -> None:
+    """Refuse another structure, shape, dtype or other numbers than *expected*."""
+    if isinstance(expected, tuple):
+        if not isinstance(got, tuple) or len(got) != len(expected):
+            raise Broken(f"{what} returns {type(got).__name__}, expected {len(expected)} arrays")
+        for one, other in zip(got, expected, strict=True):
+            compare(ours, what, one, theirs, other)
+        return
+    if not hasattr(expected, "dtype"):
+        if got != expected:
+            raise Broken(f"{what} returns {got!r}, expected {expected!r}")
+        return
+    if tuple(got.shape) != tuple(expected.shape):
+        raise Broken(f"{what} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}")
+    names = [_dtype_name(a.dtype) for a in (got, expected)]
+    if names[0] != names[1]:
+        raise Broken(f"{what} is {names[0]}, expected {names[1]}")
+    gap = _gap(_numbers(ours, got), _numbers(theirs, expected), TOLERANCE.get(names[1], 0.0))
+    if gap is not None:
+        raise Broken(f"{what} is off by {gap:.1e}, allowed is {TOLERANCE.get(names[1], 0.0):.0e}")
+
+
+def _dtype_name(dtype: Any) -> str:
+    name: str = str(getattr(dtype, "name", None) or dtype).rpartition(".")[2]
+    return name
+
+
+def _numbers(backend: Backend, array: Any) -> Any:
+    host = backend.to_numpy(array)
+    return host.copy() if hasattr(host, "copy") else host
+
+
+def _equal(a: Any, b: Any) -> bool:
+    same: bool = a.shape == b.shape and a.tobytes() == b.tobytes()
+    return same
+
+
+def _gap(got: Any, expected: Any, tolerance: float) -> float | None:
+    """The largest error relative to the size of *expected*, if above; NaN equals NaN."""
+    if got.dtype.kind in "biu":
+        return None if _equal(got, expected) else float("inf")
+    wrong = (got != expected) & ~((got != got) & (expected != expected))
+    if not wrong.any():
+        return None
+    finite = abs(expected[abs(expected) < float("inf")])
+    scale = max(1.0, float(finite.max())) if finite.size else 1.0
+    gap = float(abs(got - expected)[wrong].max()) / scale
+    return None if gap <= tolerance else gap

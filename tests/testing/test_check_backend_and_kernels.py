@@ -1,0 +1,149 @@
+"""The kits of backends and kernels, and deliberately wrong ones that each rule catches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import agnostic_dl as adl
+from agnostic_dl import errors
+from agnostic_dl.primitives import PRIMITIVES
+from agnostic_dl.testing import check_backend, check_kernels
+from agnostic_dl.testing.backends import RULES, Subject
+from agnostic_dl.testing.kernels import Subject as KernelSubject
+from agnostic_dl.testing.kernels import _rule
+from agnostic_dl.testing.report import judge
+from agnostic_dl.testing.table import OPERATIONS
+
+NUMPY = adl.get_backend("numpy")
+Base = type(NUMPY)
+
+
+@pytest.mark.parametrize("name", ["numpy", "strict"])
+def test_the_first_party_backends_keep_every_rule(name):
+    assert check_backend(name).passed
+
+
+def test_the_numpy_kernels_equal_their_references():
+    report = check_kernels("numpy")
+    assert {finding.rule for finding in report.findings} == set(NUMPY.kernels)
+    assert not [f for f in report.findings if f.outcome == "skipped"]
+
+
+def test_every_primitive_is_in_the_table():
+    assert set(OPERATIONS) == set(PRIMITIVES)
+
+
+class Misnamed(Base):
+    name = "other"
+
+
+class Doubles(Base):
+    def asarray(self, obj, dtype=None):
+        array = super().asarray(obj, dtype)
+        return array.astype("float64") if array.dtype == "float32" else array
+
+
+class Floats32OnTheHost(Base):
+    def to_numpy(self, array):
+        array = super().to_numpy(array)
+        return array.astype("float32") if array.dtype == "float64" else array
+
+
+class OtherBits(Base):
+    @property
+    def xp(self):
+        class Library:
+            __name__ = "tampered"
+
+            def __getattr__(self, name):
+                return getattr(NUMPY.xp, name)
+
+            def bitwise_xor(self, x, y):
+                return NUMPY.xp.bitwise_xor(x, y) ^ x.dtype.type(1)
+
+        return Library()
+
+
+class WrongKernel(Base):
+    def own_kernels(self):
+        return {"exp": lambda xp, x: xp.exp(x) * (1 + 1e-6)}
+
+
+class WrongGradient(Base):
+    def own_kernels(self):
+        return {"relu_grad": lambda xp, g, out: g}
+
+
+class TakesAnyDevice(Base):
+    def __init__(self, device=None):
+        super().__init__(None)
+
+
+WRONG = {
+    Misnamed: "protocol", Doubles: "round_trip", Floats32OnTheHost: "round_trip",
+    OtherBits: "random_numbers", WrongKernel: "primitives", WrongGradient: "gradients",
+    TakesAnyDevice: "absent_device",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda kind: kind.__name__)
+def test_a_wrong_backend_is_caught_by_the_rule_that_names_it(wrong, monkeypatch):
+    from agnostic_dl import plugins
+
+    real = plugins.lookup
+
+    def lookup(kind, name):
+        return wrong if name == "wrong" else real(kind, name)
+
+    monkeypatch.setattr(plugins, "lookup", lookup)
+    monkeypatch.setattr("agnostic_dl.backends._instances", {})
+    monkeypatch.setattr("agnostic_dl.backends._by_array_type", {})
+    if wrong is not Misnamed:
+        monkeypatch.setattr(wrong, "name", "wrong")
+    rule = WRONG[wrong]
+    report = judge(Subject("wrong", wrong(), Base()), "wrong", {rule: RULES[rule]})
+    assert report.failures, report
+
+
+def test_every_rule_of_backends_has_a_wrong_one():
+    assert set(WRONG.values()) == set(RULES)
+
+
+def _writes(xp, x, **static):
+    x[...] = 0
+    return x
+
+
+KERNELS = {
+    "wrong numbers": ("exp", lambda xp, x: xp.exp(x) + 1e-6, "off by"),
+    "wrong shape": ("exp", lambda xp, x: xp.exp(x)[None], "has shape"),
+    "wrong dtype": ("exp", lambda xp, x: xp.exp(x).astype("complex64"), "is complex64"),
+    "writes": ("square", _writes, "writes into an argument"),
+    "raises": ("exp", lambda xp, x: 1 / 0, "ZeroDivisionError"),
+    "wrong signature": ("conv2d", lambda xp, x: x, "raises TypeError"),
+    "unknown name": ("no_such_primitive", lambda xp, x: x, "no primitive of this name"),
+    "not a function": ("exp", 3, "expected a function"),
+    "ties": ("max_pool2d_grad", lambda xp, g, x, out, **static: xp.zeros_like(x), "off by"),
+}
+
+
+@pytest.mark.parametrize("case", KERNELS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_wrong_kernel_is_caught(case):
+    name, kernel, message = KERNELS[case]
+    subject = KernelSubject(NUMPY, {name: kernel})
+    report = judge(subject, "wrong", {name: lambda s: _rule(s, name)})
+    assert message in str(report.failures[0])
+
+
+def test_a_kernel_that_declines_everything_is_not_judged():
+    subject = KernelSubject(NUMPY, {"exp": lambda xp, x: NotImplemented})
+    report = judge(subject, "shy", {"exp": lambda s: _rule(s, "exp")})
+    assert report.findings[0].outcome == "skipped"
+
+
+def test_a_backend_that_is_not_there():
+    with pytest.raises(errors.UnknownNameError):
+        check_backend("nowhere")
+    assert np.float32  # NumPy is the oracle of this module
