@@ -162,6 +162,23 @@ def test_watching_changes_nothing(options):
     assert names == set(plain.model.parameters()) - frozen
 
 
+@pytest.mark.parametrize("name", adl.list_optimizers())
+def test_every_installed_optimizer(name):
+    """Its named state is shown, its shadow is itself, and watching it changes nothing."""
+    data, weights = adl.data.load("digits").train.subset(range(128)), []
+    xray = XRay(every=1, elements=None, shadows=(name,))
+    for callbacks in ([], [xray]):
+        model = adl.models.create("linear", input_shape=(8, 8, 1), classes=10)
+        trainer = adl.Trainer(model, name, seed=1)
+        trainer.fit(data, epochs=2, batch_size=32, callbacks=callbacks)
+        weights.append(np.array(model.state_dict()["fc.weight"]))
+    assert np.array_equal(*weights)
+    row = next(r for r in xray.rows if r["parameter"] == "fc.weight" and r["step"] == 6)
+    assert {f"state_{n}_rms" for n in trainer.step.state["slots"]["fc.weight"]} <= set(row)
+    assert row[f"shadow_{name}_cosine"] == pytest.approx(1.0, abs=1e-3)
+    assert row[f"shadow_{name}_size"] == pytest.approx(1.0, abs=1e-2)
+
+
 def test_adams_first_step_is_the_learning_rate_everywhere():
     xray = XRay(every=1, elements=None)
     fitted([xray], epochs=1)
