@@ -74,6 +74,13 @@ class Backend:
     def synchronize(self) -> None:
         """Return when all queued work is done."""
 
+    def pin_threads(self) -> None:
+        """Compute in one thread from now on: results no longer depend on the number of cores."""
+        raise UsageError(
+            f"the backend {self.name!r} cannot be kept to one thread: leave the deterministic mode "
+            f"out, and limit its threads as its array library has it"
+        )
+
     def __repr__(self) -> str:
         return f"<backend {self.name!r} device={self.device!r}>"
 

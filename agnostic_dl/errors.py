@@ -41,6 +41,10 @@ class NonFiniteError(AgnosticDLError, ArithmeticError):
     """The loss or a gradient became NaN or infinite."""
 
 
+class OutOfMemoryError(AgnosticDLError, MemoryError):
+    """A step did not fit into memory; the message names batch, bytes and a way out."""
+
+
 class PluginError(AgnosticDLError, RuntimeError):
     """A plugin could not be found, imported or used."""
 
@@ -59,3 +63,11 @@ class ConformanceError(AgnosticDLError, AssertionError):
 
 class MissingExtraError(AgnosticDLError, ImportError):
     """A feature needs an optional dependency; the message names the extra that installs it."""
+
+
+class AgnosticDLWarning(UserWarning):
+    """Base of all warnings of this library."""
+
+
+class CheckpointWarning(AgnosticDLWarning):
+    """A checkpoint was usable only in part: an older generation, or made by other versions."""

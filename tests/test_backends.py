@@ -221,3 +221,8 @@ def test_synchronize_and_repr(backend):
 def test_a_backend_is_asked_for_by_name():
     with pytest.raises(UsageError, match="expects a backend's name, got int"):
         adl.use_backend(3)
+
+
+def test_a_backend_that_cannot_pin_its_threads_says_so():
+    with pytest.raises(UsageError, match="'strict' cannot be kept to one thread"):
+        adl.get_backend("strict").pin_threads()

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "docs/guide.md", "docs/laboratory.md", "docs/notation.md", "docs/autodiff.md"]
+PAGES = [
+    "README.md", "docs/guide.md", "docs/checkpoints.md", "docs/laboratory.md", "docs/notation.md",
+    "docs/autodiff.md",
+]  # fmt: skip
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -25,7 +28,8 @@ def test_python_blocks_run_in_order(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/guide.md", "docs/autodiff.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))],
 )
 def test_links_lead_somewhere(page):
     targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())

@@ -14,8 +14,9 @@ CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass)]
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_every_error_is_of_the_one_tree_and_explained(kind):
-    assert issubclass(kind, errors.AgnosticDLError)
+def test_every_error_and_warning_is_of_its_one_tree_and_explained(kind):
+    warns = issubclass(kind, Warning)
+    assert issubclass(kind, errors.AgnosticDLWarning if warns else errors.AgnosticDLError)
     assert kind.__doc__
 
 
@@ -28,7 +29,8 @@ def test_every_error_is_of_the_one_tree_and_explained(kind):
         (errors.NonFiniteError, ArithmeticError), (errors.PluginError, RuntimeError),
         (errors.UnknownNameError, ValueError), (errors.ConformanceError, AssertionError),
         (errors.MissingExtraError, ImportError), (errors.CheckpointError, errors.DataError),
-        (errors.BackendUnavailable, errors.PluginError),
+        (errors.BackendUnavailable, errors.PluginError), (errors.OutOfMemoryError, MemoryError),
+        (errors.CheckpointWarning, UserWarning),
     ],
 )  # fmt: skip
 def test_an_error_is_also_what_callers_expect(kind, built_in):

@@ -15,7 +15,11 @@ from agnostic_dl.data.paths import show
 
 
 class Interrupted(Exception):
-    """Ctrl-C during training; the message says what was kept."""
+    """A signal, Ctrl-C mostly, has ended the work; the message says what was kept."""
+
+    def __init__(self, message: str = "", code: int = 130) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def console() -> Console:

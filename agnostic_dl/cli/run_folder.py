@@ -12,15 +12,18 @@ from typing import Any
 
 from agnostic_dl.data.paths import show
 from agnostic_dl.errors import DataError, UsageError
+from agnostic_dl.train import checkpoint
 
 HISTORY, CURVES = "history.csv", "learning_curves.png"
 CONFUSION, CONFUSION_PICTURE = "confusion_matrix.csv", "confusion_matrix.png"
 MISTAKES = "worst_mistakes.png"
 REPORT, XRAY = "report.html", "xray.json"
-CHECKPOINT = ("model.json", "model.safetensors")
 
 #: What a finished run holds; --overwrite removes these files and no others.
-CONTENTS = (*CHECKPOINT, HISTORY, CURVES, CONFUSION, CONFUSION_PICTURE, MISTAKES, REPORT)
+CONTENTS = (
+    checkpoint.NAME, checkpoint.PREVIOUS_NAME, HISTORY, CURVES, CONFUSION, CONFUSION_PICTURE,
+    MISTAKES, REPORT,
+)  # fmt: skip
 
 #: What it holds besides if it was X-rayed, and the beginning of its figures' names.
 XRAYED = (XRAY, "phases.csv", "layers.csv", "xray.csv", "xray_steps.csv", "losses.csv")

@@ -1,22 +1,27 @@
 """Runs a command and turns whatever goes wrong into one line on stderr and an exit code.
 
 0: done. 1: wrong data, a missing device or library, a failed training. 2: wrong use. 130: Ctrl-C.
+143: asked to terminate.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 
 from agnostic_dl.cli.app import app
-from agnostic_dl.cli.output import Interrupted
+from agnostic_dl.cli.output import Interrupted, warn
 from agnostic_dl.data.paths import show
-from agnostic_dl.errors import AgnosticDLError, UsageError
+from agnostic_dl.errors import AgnosticDLError, AgnosticDLWarning, UsageError
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
@@ -34,7 +39,8 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _closed_pipe()
     except (KeyboardInterrupt, typer.Abort, Interrupted) as error:
-        return fail(f"interrupted; {error}" if str(error) else "interrupted", INTERRUPTED)
+        code = getattr(error, "code", INTERRUPTED)
+        return fail(f"interrupted; {error}" if str(error) else "interrupted", code)
     except Exception as error:
         if "--debug" in arguments:
             traceback.print_exc()
@@ -42,14 +48,46 @@ def run(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> Any:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _terminated():
         if "--debug" not in arguments:  # a run that diverges says so itself, in one line
             warnings.simplefilter("ignore", RuntimeWarning)
+        _say_our_own_warnings()
         code = typer.main.get_command(app).main(
             arguments, prog_name="agnostic-dl", standalone_mode=False
         )
     sys.stdout.flush()
     return code
+
+
+def _say_our_own_warnings() -> None:
+    """One line for each of the library's warnings; all others look as Python has them."""
+    plain = warnings.showwarning
+
+    def show_warning(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, AgnosticDLWarning):
+            warn(str(message))
+        else:
+            plain(message, category, *where, **more)
+
+    warnings.simplefilter("always", AgnosticDLWarning)
+    warnings.showwarning = show_warning
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """In this context a request to terminate ends the command as Ctrl-C does, with its own code."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: Any) -> None:
+        raise Interrupted(code=128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def fail(message: str, code: int) -> int:

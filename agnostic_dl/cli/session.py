@@ -7,20 +7,30 @@ from typing import Any
 
 from agnostic_dl import data as datasets
 from agnostic_dl.backends import get_backend, use_backend
-from agnostic_dl.cli import artefacts, building, measuring, options, output, progress, summary
+from agnostic_dl.cli import (
+    artefacts,
+    building,
+    keeping,
+    measuring,
+    options,
+    output,
+    progress,
+    summary,
+)  # fmt: skip
 from agnostic_dl.cli import run_folder as runs
 from agnostic_dl.cli.settings import Settings
 from agnostic_dl.data.paths import show
-from agnostic_dl.errors import CheckpointError, DataError, NonFiniteError, UsageError
-from agnostic_dl.train import Callback, Trainer, XRay
+from agnostic_dl.errors import DataError, NonFiniteError, OutOfMemoryError, UsageError
+from agnostic_dl.train import Trainer, XRay
 from agnostic_dl.train.batches import check_batch_size
+from agnostic_dl.train.checkpoint import NoCheckpointError
 from agnostic_dl.train.lab import provenance
 
 _BATCH = 128
 
 
-class Session(Callback):
-    """A run from its settings to the files in its folder; as a callback, saves every epoch."""
+class Session:
+    """A run from its settings to the files in its folder."""
 
     def __init__(
         self, source: str, settings: Settings, given: set[str], epochs: int, backend: str | None,
@@ -30,33 +40,37 @@ class Session(Callback):
         self.epochs, self.backend, self.quiet = epochs, get_backend(backend), quiet
         self.console = output.console()
         self.earlier: Trainer | None = None
-        self.replace = False
         self.xray = False
-        self.saved = 0
         self.folder = Path()
+        self.keeper: keeping.Keeper
 
     # -- before anything is written ---------------------------------------------------------------
 
-    def open(self, out: Path | None, *, resume: bool, overwrite: bool) -> None:
-        """Choose and check the run's folder; with *resume*, read its checkpoint."""
+    def open(self, out: Path | None, *, resume: bool, overwrite: bool, every: str) -> None:
+        """Choose and check the run's folder; with *resume*, read its checkpoint.
+
+        *every*: how often to save within an epoch.
+        """
         chosen = self.settings
         self.folder = out or runs.default_folder(
             self.source, chosen.model, chosen.optimizer, resume=resume
         )
         runs.check_folder(self.folder, resume=resume, overwrite=overwrite)
-        self.replace = overwrite
+        self.keeper = keeping.Keeper(self.folder, every, replace=overwrite)
         if resume:
             self._read_checkpoint()
+        if self.settings.deterministic:
+            self.backend.pin_threads()
         _rehearse(self.settings, self.epochs)
 
     def _read_checkpoint(self) -> None:
         try:
             self.earlier = Trainer.load(self.folder, backend=self.backend.name)
-        except CheckpointError as error:
+        except NoCheckpointError as error:
             output.warn(f"no usable checkpoint ({error}); starting from the beginning")
-            self.replace = True
+            self.keeper.replace = True
             return
-        self.saved = len(self.earlier.history)
+        self.keeper.saved = keeping.progress(self.earlier)
         before = self.earlier.info.get("settings")
         if before is not None:
             self.settings = self.settings.continuing(
@@ -122,13 +136,14 @@ class Session(Callback):
         if todo <= 0:
             output.warn(f"{show(self.folder)} has {len(trainer.history)} epochs already")
             return
-        watchers = [self, self._watch(len(train)), *self._xrays()]
-        try:
-            trainer.fit(train, watched, todo, self._batch_size(train), callbacks=watchers)
-        except KeyboardInterrupt:
-            raise output.Interrupted(self._kept()) from None
-        except NonFiniteError as error:
-            raise NonFiniteError(f"{error}; {self._kept()}") from error
+        watchers = [self.keeper, self._watch(len(train)), *self._xrays()]
+        with keeping.signals(trainer) as received:
+            try:
+                trainer.fit(train, watched, todo, self._batch_size(train), callbacks=watchers)
+            except (NonFiniteError, OutOfMemoryError) as error:
+                raise type(error)(f"{error}; {self.keeper.kept()}") from error
+        if received.exit_code is not None:
+            raise output.Interrupted(self.keeper.kept(), received.exit_code)
 
     def _xrays(self) -> list[XRay]:
         if not self.xray:
@@ -149,20 +164,6 @@ class Session(Callback):
     @property
     def _held_out(self) -> str:
         return "validation" if self.settings.validation_fraction else "test"
-
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        """Save what an interrupted run can be resumed from."""
-        if self.replace:
-            runs.clear(self.folder)
-            self.replace = False
-        trainer.save(self.folder)
-        self.saved = len(trainer.history)
-        artefacts.write_history(self.folder, trainer.history)
-
-    def _kept(self) -> str:
-        if not self.saved:
-            return "no epoch was finished and nothing was saved"
-        return f"epoch {self.saved} is kept in {show(self.folder)}: continue it with --resume"
 
     def _conclude(self, trainer: Trainer, test: Any) -> None:
         measured = trainer.history[-1]
@@ -198,6 +199,4 @@ def _take_over(trainer: Trainer, earlier: Trainer, train: Any, run: str) -> None
             f"have {len(train.classes)} classes, images {list(train.image_shape)}): choose another "
             "--out"
         )
-    trainer.model.load_state_dict(earlier.model.state_dict())
-    trainer.step.state = earlier.step.state
-    trainer.history = earlier.history
+    trainer.continue_from(earlier)

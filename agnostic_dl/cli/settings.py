@@ -32,6 +32,7 @@ class Settings:
     mode: str | None = None
     standardize: bool = True
     validation_fraction: float = 0.0
+    deterministic: bool = False
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Settings:

@@ -165,6 +165,17 @@ XRay = Annotated[
                  help="Watch what the optimizer does to each layer; leaves a report with phases, "
                  "effective steps and what other optimizers would have done."),
 ]  # fmt: skip
+CheckpointEvery = Annotated[
+    str,
+    typer.Option("--checkpoint-every", metavar="N|TIME", rich_help_panel=_RUN,
+                 help="Save within an epoch too: after so many steps (500) or so much time (90s, "
+                 "10min)."),
+]  # fmt: skip
+Deterministic = Annotated[
+    bool,
+    typer.Option("--deterministic", metavar="", rich_help_panel=_RUN,
+                 help="Compute in one thread: the same bits on any number of cores, more slowly."),
+]  # fmt: skip
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", metavar="", help="Print the result and nothing else.")
 ]  # fmt: skip
@@ -198,6 +209,8 @@ def train(
     resume: Resume = False,
     overwrite: Overwrite = False,
     xray: XRay = False,
+    checkpoint_every: CheckpointEvery = "10min",
+    deterministic: Deterministic = False,
     backend: options.Backend = None,
     device: options.Device = None,
     quiet: Quiet = False,
@@ -216,5 +229,5 @@ def train(
     settings = Settings.of({n: v for n, v in context.params.items() if v is not None})
     session = Session(data, settings, given, epochs, options.backend_name(backend, device), quiet)
     session.xray = xray
-    session.open(out, resume=resume, overwrite=overwrite)
+    session.open(out, resume=resume, overwrite=overwrite, every=checkpoint_every)
     session.run()

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 2**24  # height × width of one picture that anyone may ask this room to read or make
 
+# What a compressed file may unpack to: pictures shrink to a tenth, seldom to a hundredth of it.
+_ALWAYS, _RATIO = 2**25, 200
+
 _LIBRARIES = {"numpy": "NumPy", "PIL": "Pillow"}
 
 
@@ -30,6 +33,11 @@ def needs_extra() -> Iterator[None]:
             f"agnostic_dl.data needs {library}, which is not installed: "
             "install agnostic-dl with its extra 'cli' (or the library alone)"
         ) from error
+
+
+def most_unpacked(on_disk: int) -> int:
+    """How many bytes a compressed file of *on_disk* bytes may claim to hold; more is a bomb."""
+    return max(_ALWAYS, on_disk * _RATIO)
 
 
 def allocate(shape: tuple[int, ...], dtype: Any, what: str) -> np.ndarray[Any, Any]:

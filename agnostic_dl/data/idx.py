@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from agnostic_dl.data.arrays import Pair, parts
 from agnostic_dl.data.dataset import Dataset
-from agnostic_dl.data.host import allocate
+from agnostic_dl.data.host import allocate, most_unpacked
 from agnostic_dl.data.paths import part_of, reason, show
 from agnostic_dl.data.refit import Size
 from agnostic_dl.errors import DataError
 
 _NAME = re.compile(r"(.*?)(images|labels)[-.]idx\d[-.]ubyte(\.gz)?", re.IGNORECASE)
 _UNSIGNED_BYTE = 0x08
-_MOST_PER_BYTE = 1032  # deflate cannot do better: a gzip file that promises more is lying
 _CHUNK = 1 << 20
 
 
@@ -86,7 +85,7 @@ def read_idx(path: Path, dimensions: tuple[int, ...]) -> NDArray[np.uint8]:
                 return _array(path, file, dimensions, least=on_disk, most=on_disk)
             file.seek(0)
             with gzip.GzipFile(fileobj=file) as stream:
-                return _array(path, stream, dimensions, least=0, most=on_disk * _MOST_PER_BYTE)
+                return _array(path, stream, dimensions, least=0, most=most_unpacked(on_disk))
     except (OSError, EOFError, zlib.error) as error:
         hint = "check path and permissions" if isinstance(error, PermissionError) else "get it anew"
         raise DataError(f"{show(path)}: cannot be read ({reason(error)}); {hint}") from error
@@ -116,7 +115,8 @@ def _shape(
 ) -> tuple[int, ...]:
     """The sizes in the header, none of them zero."""
     magic = stream.read(4)
-    if magic[:3] != bytes([0, 0, _UNSIGNED_BYTE]) or magic[3] not in dimensions:
+    beginnings = [bytes([0, 0, _UNSIGNED_BYTE, count]) for count in dimensions]
+    if magic not in beginnings:
         wanted = " or ".join(f"0000080{count}" for count in dimensions)
         raise DataError(
             f"{show(path)}: not the IDX file expected here: it must begin with the bytes "

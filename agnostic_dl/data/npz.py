@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agnostic_dl.data.arrays import Pair, parts
 from agnostic_dl.data.dataset import Dataset
+from agnostic_dl.data.host import most_unpacked
 from agnostic_dl.data.paths import reason, show, unreadable
 from agnostic_dl.data.refit import Size
 from agnostic_dl.errors import AgnosticDLError, DataError
@@ -29,7 +30,6 @@ _TEST_KEYS = (
     ("val_images", "val_labels"),
 )
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-_MOST_PER_BYTE = 1032  # deflate cannot do better: a member that promises more is lying
 
 
 def read_npz(path: Path, *, size: Size | None, mode: str | None) -> tuple[Dataset, Dataset | None]:
@@ -109,7 +109,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArr
             f"{what}: holds pickled Python objects, which could run code and are never loaded; "
             "save one plain array of numbers (images of one size)"
         )
-    if promised != info.file_size or promised > path.stat().st_size * _MOST_PER_BYTE:
+    if promised != info.file_size or promised > most_unpacked(path.stat().st_size):
         raise DataError(f"{what}: damaged: its header promises {promised:,} bytes; save it anew")
     with archive.open(info) as stream:
         array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from agnostic_dl.train.callback import Callback
 from agnostic_dl.train.history import History
+from agnostic_dl.train.saving import Checkpoints, stop_on_signals
 from agnostic_dl.train.step import TrainStep, train_step
-from agnostic_dl.train.trainer import Callback, Trainer
+from agnostic_dl.train.trainer import Trainer
 
 if TYPE_CHECKING:
     from agnostic_dl.train.lab.compare import compare
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from agnostic_dl.train.lab.xray import XRay
 
 __all__ = [
-    "Callback", "Diagnosis", "History", "TrainStep", "Trainer", "XRay", "compare", "diagnose",
-    "range_test", "train_step",
+    "Callback", "Checkpoints", "Diagnosis", "History", "TrainStep", "Trainer", "XRay", "compare",
+    "diagnose", "range_test", "stop_on_signals", "train_step",
 ]  # fmt: skip
 
 #: The laboratory is imported when it is first used.

@@ -1,217 +1,212 @@
-"""Checkpoints: a folder with the arrays as safetensors and everything else as JSON; no pickle.
+"""Checkpoints: one safetensors file that holds the arrays and, as JSON, everything else; no pickle.
 
-``model.safetensors`` holds parameters and buffers ("model.<name>") and the optimizer's state
-("optimizer.<parameter>.<name>"); ``model.json`` describes the model, the optimizer and the run.
-Both are written beside their places first and then moved there.
+The arrays are parameters and buffers ("model.<name>") and the optimizer's state
+("optimizer.<parameter>.<name>"). The manifest describes the model, the optimizer and the run up to
+its position inside an epoch. A save keeps the generation before it; a load verifies the digest
+before it uses anything, and falls back to that generation with a warning.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agnostic_dl import backends, optim, plugins
-from agnostic_dl.errors import AgnosticDLError, CheckpointError, MissingExtraError
+from agnostic_dl import backends
+from agnostic_dl.errors import (
+    CheckpointError,
+    CheckpointWarning,
+    NonFiniteError,
+    PluginError,
+    ShapeError,
+    UsageError,
+)
 from agnostic_dl.nn.describe import build, describe
 from agnostic_dl.nn.module import Module
-from agnostic_dl.optim import schedules
-from agnostic_dl.optim.base import Optimizer
-from agnostic_dl.optim.engine import Engine
-from agnostic_dl.optim.schedules import Schedule
+from agnostic_dl.train import archive, health, manifest, storage
 from agnostic_dl.train.history import History
+from agnostic_dl.train.position import Position
 
 if TYPE_CHECKING:
     from agnostic_dl.train.trainer import Trainer
 
-FORMAT = 1
-WEIGHTS, MANIFEST = "model.safetensors", "model.json"
+FORMAT = 2
+#: The checkpoint in a run's folder, and the generation before it.
+NAME = "model.safetensors"
+PREVIOUS_NAME = storage.previous(Path(NAME)).name
 
 
-def _safetensors() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise MissingExtraError(
-            "checkpoints need the safetensors package: install the extra 'cli' of agnostic-dl"
-        ) from error
-    return safetensors.numpy
+class NoCheckpointError(CheckpointError):
+    """There is no whole checkpoint: none at all, or every generation is damaged."""
+
+
+def file_of(path: Path) -> Path:
+    """The file meant by *path*: itself, or the checkpoint in the run's folder of that name."""
+    is_file = path.is_file() or (path.suffix == ".safetensors" and not path.is_dir())
+    return path if is_file else path / NAME
 
 
 # -- writing -------------------------------------------------------------------------------------
 
 
-def save(trainer: Trainer, folder: Path) -> None:
-    """Write the trainer's model, optimizer state and history into *folder*."""
-    state = trainer.step.state
-    arrays = {f"model.{name}": array for name, array in trainer.model.state_dict().items()}
+def save(trainer: Trainer, path: Path) -> None:
+    """Write the trainer's model, optimizer state, history and position."""
+    state, values = trainer.step.state, trainer.model.state_dict()
+    if bad := [name for name, array in values.items() if not health.is_finite([array])]:
+        raise NonFiniteError(
+            f"the values of {bad[0]!r} are no longer finite, so they were not saved; an earlier "
+            f"checkpoint is kept as it was: lower the learning rate, or clip the gradients"
+        )
+    arrays = {f"model.{name}": array for name, array in values.items()}
     for parameter, slots in state["slots"].items():
         arrays.update({f"optimizer.{parameter}.{n}": array for n, array in slots.items()})
-    weights = _safetensors().save({n: trainer.backend.to_numpy(a) for n, a in arrays.items()})
-    manifest = {
+    host = {name: trainer.backend.to_numpy(array) for name, array in arrays.items()}
+    storage.replace(file_of(path), archive.pack(host, _manifest(trainer)))
+
+
+def _manifest(trainer: Trainer) -> dict[str, Any]:
+    state, position = trainer.step.state, trainer.position
+    return {
         "format": FORMAT,
-        "weights": {"file": WEIGHTS, "blake2b": hashlib.blake2b(weights).hexdigest()},
         "model": describe(trainer.model),
-        "optimizer": _describe_engine(trainer.engine),
+        "optimizer": manifest.describe_engine(trainer.engine),
         "state": {"step": state["step"], "schedules": state["schedules"]},
         "loss": trainer.loss_name if isinstance(trainer.loss_name, str) else None,
         "metrics": list(trainer.metrics),
         "seed": trainer.seed,
-        "backend": trainer.backend.name,
+        "position": None if position is None else position.to_plain(),
         "info": trainer.info,
         "history": trainer.history.rows,
+        "made_with": manifest.made_with(trainer),
     }
-    text = json.dumps(manifest, indent=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / WEIGHTS, weights)
-    _write(folder / MANIFEST, text.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".partial")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _describe_engine(engine: Engine) -> dict[str, Any]:
-    return {
-        **_describe_optimizer(engine.optimizer),
-        "clip_norm": engine.clip_norm,
-        "overrides": {
-            pattern: None if other is None else _describe_optimizer(other)
-            for pattern, other in engine.overrides.items()
-        },
-    }
-
-
-def _describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
-    fields = dataclasses.fields(optimizer)  # type: ignore[arg-type]
-    values = {f.name: _plain(getattr(optimizer, f.name)) for f in fields}
-    return {"name": plugins.name_of("optimizer", type(optimizer)), "hyperparameters": values}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Schedule):
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}  # type: ignore[arg-type]
-        return {"schedule": type(value).__name__, **fields}
-    if callable(value):
-        raise CheckpointError(
-            "a learning rate given as a function cannot be saved: use a schedule of adl.schedules"
-        )
-    return value
 
 
 # -- reading -------------------------------------------------------------------------------------
 
 
-def load(kind: type[Trainer], folder: Path, model: Module | None, backend: str | None) -> Trainer:
-    """Make the trainer again that was saved in *folder*."""
-    manifest = _read_manifest(folder)
-    try:
-        tensors = _read_weights(folder / WEIGHTS, manifest)
-        return _restore(kind, manifest, tensors, model, backend)
-    except AgnosticDLError:  # has its own words, and may be a ValueError as well
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder / MANIFEST}: damaged or of another version: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder}: no checkpoint here ({MANIFEST} is missing): name the folder that train's "
-            f"--out or Trainer.save wrote"
-        ) from error
-    except NotADirectoryError as error:
-        raise CheckpointError(f"{folder}: a file, expected the folder of a run") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not readable as JSON: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint of this version (format {FORMAT})")
-    return manifest
-
-
-def _read_weights(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: not readable: {error.strerror}") from error
-    digest = hashlib.blake2b(content).hexdigest()
-    if digest != manifest["weights"]["blake2b"]:
-        raise CheckpointError(
-            f"{path}: damaged: its digest is not the one in {MANIFEST}: use another copy of the run"
-        )
-    try:
-        return dict(_safetensors().load(content))
-    except Exception as error:  # safetensors' own error class has moved between versions
-        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
-
-
-def _restore(
-    kind: type[Trainer], manifest: dict[str, Any], tensors: dict[str, Any],
-    model: Module | None, backend: str | None,
+def load(
+    kind: type[Trainer], path: Path, *, model: Module | None = None, backend: str | None = None,
+    loss: Any = None, metrics: Any = None,
 ) -> Trainer:  # fmt: skip
-    if model is None and manifest["model"] is None:
+    """Make the trainer again that was saved at *path*, or in the folder *path*."""
+    used, described, tensors = read(file_of(path))
+    try:
+        if described.get("format") != FORMAT:
+            raise CheckpointError(f"not a checkpoint of this version (format {FORMAT})")
+        manifest.check_plugins(described["made_with"])
+        trainer = _trainer(kind, described, model, backend, loss, metrics)
+        _fill(trainer, described, tensors)
+        manifest.warn_of_changes(described["made_with"], trainer, str(used))
+    except PluginError as error:  # not the file's fault: it must not count as damaged
+        raise type(error)(f"{used}: {error}") from error
+    except (CheckpointError, ShapeError, UsageError) as error:
+        raise CheckpointError(f"{used}: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{used}: made by another version, or not by this library: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return trainer
+
+
+def read(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """The newest whole generation at *path*: the file that has it, its manifest and host arrays."""
+    try:
+        return path, *_read_file(path)
+    except (archive.DamagedError, FileNotFoundError, OSError) as error:
+        newest = error
+    older = storage.previous(path)
+    try:
+        found = _read_file(older)
+    except (CheckpointError, OSError):
+        raise _unusable(path, newest) from newest
+    warnings.warn(
+        f"{_cause(path, newest)}; falling back to the generation before it, {older.name} "
+        f"(step {found[0].get('state', {}).get('step')})",
+        CheckpointWarning,
+        stacklevel=2,
+    )
+    return older, *found
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    content = path.read_bytes()
+    try:
+        return archive.unpack(content)
+    except CheckpointError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _cause(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{path}: {(error.strerror or str(error)).lower()}"
+    return str(error)
+
+
+def _unusable(path: Path, error: Exception) -> NoCheckpointError:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return NoCheckpointError(
+            f"{path.parent if path.name == NAME else path}: no checkpoint here: name the folder "
+            f"that train's --out wrote, or the file that Trainer.save wrote"
+        )
+    return NoCheckpointError(f"{_cause(path, error)}; use another copy of the run")
+
+
+def _trainer(
+    kind: type[Trainer], described: dict[str, Any], model: Module | None, backend: str | None,
+    loss: Any, metrics: Any,
+) -> Trainer:  # fmt: skip
+    if model is None and described["model"] is None:
         raise CheckpointError(
             "this run's model has layers that are not the library's: build it and pass it, "
             "Trainer.load(path, model=...)"
         )
-    model = model or build(manifest["model"])
-    if not isinstance(manifest["loss"], str):
-        raise CheckpointError("this run's loss was a function of its own: it cannot be loaded")
-    trainer = kind(
-        model, _engine(manifest["optimizer"]), loss=manifest["loss"],
-        metrics=tuple(manifest["metrics"]), backend=backend, seed=manifest["seed"],
-    )  # fmt: skip
-    arrays = {name: trainer.backend.asarray(tensor) for name, tensor in tensors.items()}
-    with backends.use_backend(trainer.backend):
-        model.load_state_dict(
-            {n.removeprefix("model."): a for n, a in arrays.items() if n.startswith("model.")}
+    if loss is None and not isinstance(described["loss"], str):
+        raise CheckpointError(
+            "this run's loss was a function of its own: pass it, Trainer.load(path, loss=...)"
         )
+    return kind(
+        model or build(described["model"]), manifest.build_engine(described["optimizer"]),
+        loss=loss or described["loss"],
+        metrics=tuple(described["metrics"]) if metrics is None else metrics,
+        backend=backend, seed=described["seed"],
+    )  # fmt: skip
+
+
+def _fill(trainer: Trainer, described: dict[str, Any], tensors: dict[str, Any]) -> None:
+    """Put weights, optimizer state, history and position into a trainer of the same build."""
+    # Copies: what safetensors returns are read-only views of the file's content.
+    with backends.use_backend(trainer.backend):
+        arrays = {name: trainer.backend.asarray(t.copy()) for name, t in tensors.items()}
+        values = {n.removeprefix("model."): a for n, a in arrays.items() if n.startswith("model.")}
+        _load_values(trainer.model, values)
         state = trainer.step.state
     slots = {
-        parameter: {n: arrays[f"optimizer.{parameter}.{n}"] for n in own}
-        for parameter, own in state["slots"].items()
+        parameter: {n: _like(own, arrays, f"optimizer.{parameter}.{n}") for n, own in slots.items()}
+        for parameter, slots in state["slots"].items()
     }
-    trainer.step.state = {**manifest["state"], "slots": slots}
-    trainer.info = manifest["info"]
-    trainer.history = History([dict(row) for row in manifest["history"]])
-    return trainer
+    step, memories = described["state"]["step"], described["state"]["schedules"]
+    if type(step) is not int or len(memories) != len(state["schedules"]):
+        raise CheckpointError("its optimizer's state does not fit its optimizer")
+    trainer.step.state = {"step": step, "schedules": memories, "slots": slots}
+    trainer.info, trainer.history = (
+        dict(described["info"]),
+        History([dict(row) for row in described["history"]]),
+    )
+    position = described["position"]
+    trainer.position = None if position is None else Position(**position)
 
 
-def _engine(description: dict[str, Any]) -> Engine:
-    overrides = {
-        pattern: None if other is None else _optimizer(other)
-        for pattern, other in description["overrides"].items()
-    }
-    return Engine(_optimizer(description), description["clip_norm"], overrides)
+def _load_values(model: Module, values: dict[str, Any]) -> None:
+    """Take the values in the dtypes that they were saved in."""
+    for name, parameter in {**model.parameters(), **model.buffers()}.items():
+        if name in values:
+            parameter.cast(str(values[name].dtype).rpartition(".")[2])
+    model.load_state_dict(values)
 
 
-def _optimizer(description: dict[str, Any]) -> Optimizer:
-    values = {n: _schedule(v) for n, v in description["hyperparameters"].items()}
-    return optim.optimizer(description["name"], **values)
-
-
-def _schedule(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    fields = {n: _schedule(v) for n, v in value.items() if n != "schedule"}
-    kind = getattr(schedules, str(value.get("schedule")), None)
-    if not (isinstance(kind, type) and issubclass(kind, Schedule)):
-        raise CheckpointError(f"unknown schedule {value.get('schedule')!r}")
-    made: Schedule = kind(**fields)
-    return made
+def _like(own: Any, arrays: dict[str, Any], name: str) -> Any:
+    if name not in arrays or tuple(arrays[name].shape) != tuple(own.shape):
+        found = tuple(arrays[name].shape) if name in arrays else "nothing"
+        raise CheckpointError(f"{name}: expected shape {tuple(own.shape)}, got {found}")
+    return arrays[name]

@@ -13,13 +13,18 @@ from agnostic_dl.nn.module import Module
 from agnostic_dl.nn.randomness import random_stream
 from agnostic_dl.optim.engine import Engine, EngineState, as_engine
 from agnostic_dl.primitives import library_of, operations
+from agnostic_dl.train import health
 
 
 class TrainStep:
     """A callable ``step(x, y)`` that updates its model once; made by :func:`train_step`."""
 
-    def __init__(self, model: Module, loss: losses.Loss, engine: Engine, seed: int) -> None:
+    def __init__(
+        self, model: Module, loss: losses.Loss, engine: Engine, seed: int, check: bool = False
+    ) -> None:
         self.model, self.loss, self.engine, self.seed = model, loss, engine, seed
+        #: Whether every step is held to be finite before it changes anything; synchronises.
+        self.check = check
         if not model.initialized:
             model.init(seed, missing_only=True)
         self.state: EngineState = engine.init(self._arrays())
@@ -47,12 +52,22 @@ class TrainStep:
         return self.run(x, y)[0]
 
     def run(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """As a call, but returns (loss, the model's outputs)."""
+        """As a call, but returns (loss, the model's outputs); a step that fails changes nothing."""
         backend = self.backend
         x, y = backend.asarray(x), backend.asarray(y)
-        loss, outputs, grads = self.gradients(x, y)
-        new, self.state = self.engine.update(self._arrays(), grads, self.state)
-        parameters = self.model.parameters()
+        buffers = [(buffer, buffer.data) for buffer in self.model.buffers().values()]
+        try:
+            loss, outputs, grads = self.gradients(x, y)
+            if self.check and self.loss is losses.cross_entropy:
+                health.require_labels(outputs, y)
+            if self.check:
+                health.require_finite(self.model, x, loss, grads, self.seed, self.count + 1)
+            new, state = self.engine.update(self._arrays(), grads, self.state)
+        except BaseException:
+            for buffer, before in buffers:
+                buffer.data = before
+            raise
+        self.state, parameters = state, self.model.parameters()
         for name in grads:
             parameters[name].data = new[name]
         return backend.asarray(loss), outputs
@@ -87,17 +102,20 @@ def _check_loss(loss: Any) -> None:
 
 def train_step(
     model: Module, loss: str | losses.Loss, optimizer: Any, *, seed: int = 0,
-    precision: str | None = None,
+    precision: str | None = None, check: bool = False,
 ) -> TrainStep:  # fmt: skip
     """Make the step ``step(x, y) -> loss`` that trains *model* in place.
 
     *loss*: a function (outputs, targets) → 0-d loss, or its name; *optimizer*: an optimizer or an
     Engine. The model is put into train mode, and initialised from *seed* if it is not yet; *seed*
     also feeds dropout. *precision*: None, the dtype of the parameters; no other is offered so far.
+    *check*: raise NonFiniteError, with the layer, in the step in which the loss or a gradient is
+    no longer finite, and DataError for labels beyond the outputs; this waits for the step, which a
+    device may not want.
     """
     if precision is not None:
         raise UsageError(
             f"precision={precision!r} is not available on this backend: expected None (compute in "
             f"the parameters' dtype; model.astype('float64') changes that)"
         )
-    return TrainStep(model, losses.get(loss), as_engine(optimizer), int(seed))
+    return TrainStep(model, losses.get(loss), as_engine(optimizer), int(seed), check)

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from agnostic_dl import backends, optim
 from agnostic_dl.autograd import no_grad
-from agnostic_dl.errors import NonFiniteError, UsageError
+from agnostic_dl.errors import UsageError
 from agnostic_dl.nn import functional, losses
 from agnostic_dl.nn.module import Module
 from agnostic_dl.optim.engine import as_engine
-from agnostic_dl.train import batches, metrics
+from agnostic_dl.train import batches, memory, metrics
+from agnostic_dl.train.callback import Callback
+from agnostic_dl.train.epoch import Epoch
 from agnostic_dl.train.history import History
+from agnostic_dl.train.position import Position
 from agnostic_dl.train.step import TrainStep, train_step
-
-
-class Callback:
-    """Base of what watches a training run: override what is needed."""
-
-    def on_fit_start(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
-        """Before the first step."""
-
-    def on_step_end(self, trainer: Trainer, step: int, count: int, loss: float) -> None:
-        """After a step: its number in the epoch (from 1), examples in it, its loss."""
-
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
-        """After an epoch and its validation: the new row of the history."""
-
-    def on_fit_end(self, trainer: Trainer) -> None:
-        """After the last step, also when training was interrupted by an error."""
 
 
 class Trainer:
@@ -40,12 +26,14 @@ class Trainer:
 
     *optimizer*: an optimizer, an Engine, or a name; *loss* and *metrics*: names or functions;
     *backend*: a name, None for the current one; *seed*: for initial weights, the order of batches
-    and dropout. `info` holds plain data to be saved with the model.
+    and dropout. *check_finite*: stop in the step in which the loss or a gradient becomes NaN or
+    infinite. `info` holds plain data to be saved with the model.
     """
 
     def __init__(
         self, model: Module, optimizer: Any = "adam", loss: str | losses.Loss = "cross_entropy",
         metrics: Any = ("accuracy",), backend: str | None = None, seed: int = 0,
+        check_finite: bool = True,
     ) -> None:  # fmt: skip
         if not isinstance(model, Module):
             raise UsageError(f"Trainer expects an nn.Module, got {type(model).__name__}")
@@ -57,8 +45,13 @@ class Trainer:
         self.backend = backends.get_backend(backend)
         self.history = History()
         self.info: dict[str, Any] = {}
+        #: Where the epoch under way stands; None between epochs.
+        self.position: Position | None = None
         #: Means over the epoch under way, for callbacks: {"loss": ..., "accuracy": ...}.
         self.running: dict[str, float] = {}
+        self.check_finite = check_finite
+        #: Whether a stop was requested, and whether one has ended the last fit.
+        self.stop_requested = self.stopped = False
         self._step: TrainStep | None = None
 
     @property
@@ -72,7 +65,9 @@ class Trainer:
         """The training step with its optimizer state; initialises the model on first use."""
         if self._step is None:
             with self._on_backend():
-                self._step = train_step(self.model, self.loss, self.engine, seed=self.seed)
+                self._step = train_step(
+                    self.model, self.loss, self.engine, seed=self.seed, check=self.check_finite
+                )
         return self._step
 
     def _on_backend(self) -> backends.use_backend:
@@ -87,7 +82,8 @@ class Trainer:
         """Train for *epochs* more epochs and return the history.
 
         *train*, *validation*: a dataset, `adl.data.load(...)` (its train and its test part), or
-        arrays (x, y). Every epoch sees each example once, in an order drawn from the seed.
+        arrays (x, y). Every epoch sees each example once, in an order drawn from the seed. An
+        epoch that was stopped in its middle is finished as the first of them.
         """
         source = batches.as_source(train, "train")
         held_out = None if validation is None else batches.as_source(validation, "test")
@@ -95,20 +91,40 @@ class Trainer:
         if not isinstance(epochs, int) or epochs < 1:
             raise UsageError(f"epochs: expected a positive integer, got {epochs!r}")
         self._remember(source)
+        self.stopped = False
         watchers = list(callbacks)
         with self._on_backend():
             try:
                 for watcher in watchers:
                     watcher.on_fit_start(self, epochs, math.ceil(len(source) / batch_size))
-                for _ in range(epochs):
-                    row = self._epoch(source, held_out, batch_size, watchers)
-                    self.history.append(row)
-                    for watcher in watchers:
-                        watcher.on_epoch_end(self, row)
+                self._epochs(epochs, source, held_out, batch_size, watchers)
             finally:
                 for watcher in watchers:
                     watcher.on_fit_end(self)
         return self.history
+
+    def request_stop(self) -> None:
+        """End `fit` at the next boundary of a step; safe to call from a signal's handler.
+
+        Callbacks are told (`on_stop`), and a later fit goes on from there.
+        """
+        self.stop_requested = True
+
+    def _epochs(
+        self, epochs: int, source: Any, held_out: Any, batch_size: int, watchers: list[Callback]
+    ) -> None:
+        for _ in range(epochs):
+            row = self._epoch(source, held_out, batch_size, watchers)
+            if row is not None:
+                self.history.append(row)
+                self.position = None
+                for watcher in watchers:
+                    watcher.on_epoch_end(self, row)
+            if self.stop_requested:
+                for watcher in watchers:
+                    watcher.on_stop(self)
+                self.stop_requested, self.stopped = False, True
+                return
 
     def _remember(self, source: Any) -> None:
         """Keep what a later prediction needs to know about the data."""
@@ -118,51 +134,57 @@ class Trainer:
 
     def _epoch(
         self, source: Any, held_out: Any, batch_size: int, watchers: list[Callback]
-    ) -> dict[str, float]:
-        epoch, started, step = len(self.history) + 1, time.perf_counter(), self.step
-        order = batches.shuffled(self.backend, self.seed, epoch, len(source))
-        totals, rate = _Totals(["loss", *self.metrics]), step.learning_rate
-        for number, part in enumerate(batches.slices(len(source), batch_size), start=1):
-            x, y = source[order[part]]
-            loss, outputs = step.run(x, self.backend.asarray(y))
-            values = [float(loss), *self._measure(outputs, self.backend.asarray(y))]
-            _require_finite(values[0], epoch, number)
-            totals.add(values, len(y))
-            self.running = totals.means()
-            for watcher in watchers:
-                watcher.on_step_end(self, number, len(y), values[0])
-        self.backend.synchronize()
-        seconds = time.perf_counter() - started
-        row: dict[str, float] = {"epoch": epoch, "step": step.count, **totals.means()}
+    ) -> dict[str, float] | None:
+        """The new row of the history; None if a stop was requested before it was complete."""
+        epoch = Epoch(self, source, batch_size, watchers)
+        if not epoch.train():
+            return None
+        row = epoch.row()
         if held_out is not None:
-            measured = self.evaluate(held_out, batch_size=batch_size)
-            row.update({f"val_{name}": value for name, value in measured.items()})
-            step.state = self.engine.observe(step.state, measured)
-        row["learning_rate"] = rate
-        row["seconds"] = seconds
-        row["images_per_second"] = len(source) / seconds
-        return row
+            means = self._means(held_out, batch_size, stoppable=True)
+            if means is None:
+                return None
+            row.update({f"val_{name}": value for name, value in means.items()})
+            self.step.state = self.engine.observe(self.step.state, means)
+        return {**row, **epoch.ending()}
 
-    def _measure(self, outputs: Any, y: Any) -> list[float]:
+    @property
+    def measured(self) -> list[str]:
+        """The names of what is measured on every batch."""
+        return ["loss", *self.metrics]
+
+    def measure(self, outputs: Any, y: Any) -> list[float]:
+        """The metrics of a batch's outputs, in order."""
         return [float(metric(outputs, y)) for metric in self.metrics.values()]
 
     # -- measuring and predicting ---------------------------------------------------------------
 
     def evaluate(self, data: Any, batch_size: int = 256) -> dict[str, float]:
         """Loss and metrics on data, as means over its examples: {"loss": ..., "accuracy": ...}."""
-        source = batches.as_source(data, "test")
-        totals = _Totals(["loss", *self.metrics])
+        means = self._means(batches.as_source(data, "test"), batch_size)
+        assert means is not None
+        return means
+
+    def _means(
+        self, source: Any, batch_size: int, stoppable: bool = False
+    ) -> dict[str, float] | None:
+        """Loss and metrics over a dataset; None if a stop was requested meanwhile."""
+        sums, count = [0.0] * len(self.measured), 0
         for part in batches.slices(len(source), batch_size):
-            x, y = source[part]
-            with self._on_backend():
+            if stoppable and self.stop_requested:
+                return None
+            with self._on_backend(), memory.guarded("measuring", part.stop - part.start, source):
+                x, y = source[part]
                 outputs, labels = self._outputs(x), self.backend.asarray(y)
-                values = [float(self.loss(outputs, labels)), *self._measure(outputs, labels)]
-            totals.add(values, len(y))
-        return totals.means()
+                values = [float(self.loss(outputs, labels)), *self.measure(outputs, labels)]
+            sums = [total + value * len(y) for total, value in zip(sums, values, strict=True)]
+            count += len(y)
+        return {n: total / count for n, total in zip(self.measured, sums, strict=True)}
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """Class probabilities (N, classes) for images (N, H, W, C), as arrays of the backend."""
-        with self._on_backend():
+        size = min(batch_size, x.shape[0])
+        with self._on_backend(), memory.guarded("predicting", size, x):
             parts = [
                 functional.softmax(self._outputs(x[part]))
                 for part in batches.slices(x.shape[0], batch_size)
@@ -182,47 +204,38 @@ class Trainer:
         finally:
             self.model.train(was_training)
 
+    def continue_from(self, earlier: Trainer) -> None:
+        """Take over the weights, optimizer state, history and position of *earlier*."""
+        self.model.load_state_dict(earlier.model.state_dict())
+        self.step.state = earlier.step.state
+        self.history, self.position = earlier.history, earlier.position
+
     # -- saving and loading ---------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint into the folder *path*: safetensors and JSON, no pickle."""
+        """Write a checkpoint to *path*: a file if it ends in .safetensors, else a run's folder.
+
+        What was there stays as the generation before it, for as long as that is the last.
+        """
         from agnostic_dl.train import checkpoint
 
         checkpoint.save(self, Path(path))
 
     @classmethod
     def load(
-        cls, path: str | Path, *, model: Module | None = None, backend: str | None = None
-    ) -> Trainer:
+        cls, path: str | Path, *, model: Module | None = None, backend: str | None = None,
+        loss: Any = None, metrics: Any = None,
+    ) -> Trainer:  # fmt: skip
         """The trainer that was saved at *path*, or in the run's folder *path*.
 
-        *model*: needed where the saved one had layers that are not this library's.
+        *model*, *loss*, *metrics*: needed where the saved ones were not this library's. A damaged
+        checkpoint is passed over, with a warning, for the generation before it.
         """
         from agnostic_dl.train import checkpoint
 
-        return checkpoint.load(cls, Path(path), model, backend)
+        return checkpoint.load(
+            cls, Path(path), model=model, backend=backend, loss=loss, metrics=metrics
+        )
 
 
 _metrics = metrics.get
-
-
-class _Totals:
-    """Sums of per-batch means, weighted by the number of examples."""
-
-    def __init__(self, names: list[str]) -> None:
-        self.names, self.sums, self.count = names, [0.0] * len(names), 0
-
-    def add(self, values: list[float], count: int) -> None:
-        self.sums = [total + value * count for total, value in zip(self.sums, values, strict=True)]
-        self.count += count
-
-    def means(self) -> dict[str, float]:
-        return {n: total / self.count for n, total in zip(self.names, self.sums, strict=True)}
-
-
-def _require_finite(loss: float, epoch: int, step: int) -> None:
-    if not math.isfinite(loss):
-        raise NonFiniteError(
-            f"the loss became {loss} in step {step} of epoch {epoch}: lower the learning rate, "
-            f"clip the gradients (clip_norm), or look for bad values in the data"
-        )

@@ -114,16 +114,16 @@ def test_wrong_data(cli, own_folder, class_folders, kind):
 
 
 @pytest.mark.parametrize("command", [["evaluate"], ["predict"]])
-@pytest.mark.parametrize("kind", ["missing", "empty", "not JSON", "cut weights"])
+@pytest.mark.parametrize("kind", ["missing", "empty", "no safetensors", "cut"])
 def test_a_checkpoint_that_is_none(cli, own_folder, trained, command, kind):
     run = own_folder / "r"
     if kind != "missing":
         run.mkdir()
-    if kind == "not JSON":
-        (run / "model.json").write_text("{")
-    if kind == "cut weights":
-        (run / "model.json").write_bytes((trained / "model.json").read_bytes())
-        (run / "model.safetensors").write_bytes(b"12345")
+    if kind == "no safetensors":
+        (run / "model.safetensors").write_text("{")
+    if kind == "cut":
+        content = (trained / "model.safetensors").read_bytes()
+        (run / "model.safetensors").write_bytes(content[:-1])
     assert_refused(cli(*command, run, "digits"), 1, "r")
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
-import json
+import os
+import signal
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from agnostic_dl import Trainer
-from agnostic_dl.cli import artefacts, run_folder, session
+from agnostic_dl.cli import artefacts, keeping, run_folder
 from agnostic_dl.cli.building import build_engine
 from agnostic_dl.cli.settings import Settings
 from agnostic_dl.errors import UsageError
+from agnostic_dl.train import Trainer, TrainStep, checkpoint
+from agnostic_dl_numpy import NumpyBackend
 
 
 @pytest.fixture
@@ -31,7 +33,8 @@ def rows(folder):
 
 
 def test_a_run_leaves_everything_and_nothing_half_written(trained):
-    assert sorted(path.name for path in trained.iterdir()) == sorted(run_folder.CONTENTS)
+    left = {path.name for path in trained.iterdir()}
+    assert left == {*run_folder.CONTENTS} - {checkpoint.PREVIOUS_NAME}  # after a single epoch
     for name in (run_folder.CURVES, run_folder.CONFUSION_PICTURE, run_folder.MISTAKES):
         with Image.open(trained / name) as picture:
             assert picture.format == "PNG"
@@ -89,8 +92,14 @@ def test_overwrite_removes_only_what_a_run_had_left(cli, own_folder):
     assert (folder / run_folder.MISTAKES).read_bytes()[:4] == b"\x89PNG"
 
 
+def described(folder):
+    return checkpoint.read(folder / checkpoint.NAME)[1]
+
+
 def weights(folder):
-    return (folder / "model.safetensors").read_bytes()
+    """Every array of the checkpoint, to the bit, and where the run stands."""
+    _, manifest, arrays = checkpoint.read(folder / checkpoint.NAME)
+    return {n: a.tobytes() for n, a in arrays.items()}, manifest["state"], manifest["position"]
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -117,7 +126,8 @@ def test_resume_without_out_continues_the_last_run(cli, own_folder):
 def test_resume_without_a_usable_checkpoint_begins_anew(cli, own_folder, damage):
     if damage == "cut":
         assert cli(*LINEAR, "-e", 2, "-q", "--out", "r").code == 0
-        (own_folder / "r/model.safetensors").write_bytes(b"short")
+        for name in (checkpoint.NAME, checkpoint.PREVIOUS_NAME):
+            (own_folder / "r" / name).write_bytes(b"short")
     result = cli(*LINEAR, "-e", 1, "-q", "--out", "r", "--resume")
     assert result.code == 0
     assert result.err.startswith("note: no usable checkpoint")
@@ -145,32 +155,130 @@ def test_resume_refuses_other_settings_and_other_data(cli, trained, class_folder
     assert "other data" in result.err
 
 
-def interrupted_in_epoch(monkeypatch, epoch):
-    after_epoch = session.Session.on_epoch_end
-
-    def interrupt(self, trainer, row):
-        if row["epoch"] == epoch:
-            trainer.history.rows.pop()  # as if within it
-            raise KeyboardInterrupt
-        after_epoch(self, trainer, row)
-
-    monkeypatch.setattr(session.Session, "on_epoch_end", interrupt)
-
-
-def test_an_interruption_keeps_the_last_epoch(cli, monkeypatch, own_folder):
-    interrupted_in_epoch(monkeypatch, 2)
-    result = cli(*LINEAR, "-e", 3, "--out", "r")
-    assert result.code == 130
-    assert result.err == ("error: interrupted; epoch 1 is kept in r: continue it with --resume\n")
-    assert Trainer.load(own_folder / "r").history[-1]["epoch"] == 1
+@pytest.mark.usefixtures("no_pictures")
+def test_resume_falls_back_to_the_generation_before_and_says_so(cli, own_folder):
+    assert cli(*LINEAR, "-e", 3, "-q", "--out", "r").code == 0
+    whole = weights(own_folder / "r")
+    (own_folder / "r" / checkpoint.NAME).write_bytes(b"short")
+    result = cli(*LINEAR, "-e", 3, "-q", "--out", "r", "--resume")
+    assert result.code == 0
+    assert result.err.startswith("note: r/model.safetensors: damaged")
+    assert "falling back to the generation before it" in result.err
+    assert len(result.err.splitlines()) == 1
+    assert weights(own_folder / "r") == whole
 
 
-def test_an_interruption_of_the_first_epoch_leaves_no_run(cli, monkeypatch, own_folder):
-    interrupted_in_epoch(monkeypatch, 1)
+@pytest.fixture
+def signal_after(monkeypatch):
+    """Send this process a signal after a certain step, as a user would; -1: never."""
+    plain = keeping.Keeper.on_step_end
+
+    def arrange(number, step):
+        def on_step_end(self, trainer, *arguments):
+            plain(self, trainer, *arguments)
+            if trainer.step.count == step:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(keeping.Keeper, "on_step_end", on_step_end)
+
+    return arrange
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("step", "kept"), [(5, "epoch 1 up to batch 5"), (12, "epoch 1 up to batch 12"),
+                       (16, "epoch 2 up to batch 4"), (36, "epoch 3 up to batch 12")],
+)  # fmt: skip
+def test_a_signal_ends_a_run_at_a_step_and_nothing_is_lost(
+    cli, signal_after, own_folder, number, code, step, kept
+):
+    mlp = ("train", "digits", "-m", "mlp", "-e", 3, "-q")
+    assert cli(*mlp, "--out", "whole").code == 0
+    signal_after(number, step)
+    result = cli(*mlp, "--out", "parts")
+    assert result.code == code
+    assert result.err == f"error: interrupted; {kept} is kept in parts: continue it with --resume\n"
+    signal_after(number, -1)
+    result = cli("train", "digits", "-e", 3, "-q", "--out", "parts", "--resume")
+    assert (result.code, result.err) == (0, "")
+    assert weights(own_folder / "whole") == weights(own_folder / "parts")
+    for column in ("loss", "accuracy", "val_loss", "learning_rate", "step"):
+        histories = [[row[column] for row in rows(own_folder / n)] for n in ("whole", "parts")]
+        assert histories[0] == histories[1]
+
+
+def test_a_run_that_had_not_begun_leaves_nothing(cli, monkeypatch, own_folder):
+    monkeypatch.setattr(
+        keeping.Keeper, "on_fit_start", lambda *_: os.kill(os.getpid(), signal.SIGINT)
+    )
     result = cli(*LINEAR, "-e", 3, "--out", "r")
     assert result.code == 130
     assert "nothing was saved" in result.err
     assert not (own_folder / "r").exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_checkpoints_are_kept_within_an_epoch_as_asked(cli, monkeypatch, own_folder):
+    saved = []
+    plain = keeping.Keeper.save
+    monkeypatch.setattr(
+        keeping.Keeper, "save", lambda self, t: (saved.append(t.step.count), plain(self, t))
+    )
+    assert cli(*LINEAR, "-e", 1, "-q", "--out", "r", "--checkpoint-every", 5).code == 0
+    assert saved == [5, 10, 12]
+    saved.clear()
+    assert cli(*LINEAR, "-e", 1, "-q", "--out", "s", "--checkpoint-every", "0.00001s").code == 0
+    assert saved == [*range(1, 13), 12]
+
+
+def test_out_of_memory_is_one_line_and_keeps_what_was_saved(cli, monkeypatch, own_folder):
+    plain = TrainStep.gradients
+
+    def gradients(self, x, y):
+        if self.count == 20:
+            raise MemoryError("Unable to allocate 3.5 GiB for an array")
+        return plain(self, x, y)
+
+    monkeypatch.setattr(TrainStep, "gradients", gradients)
+    result = cli(*LINEAR, "-e", 3, "-q", "--out", "r")
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
+    for words in (
+        "batch of 128 examples of 8×8×1",
+        "3.5 GiB",
+        "--batch-size",
+        "epoch 1 is kept in r",
+    ):
+        assert words in result.err
+    assert len(Trainer.load(own_folder / "r").history) == 1
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_deterministic_pins_the_threads_and_stays_with_the_run(cli, monkeypatch, own_folder):
+    pinned = []
+    monkeypatch.setattr(NumpyBackend, "pin_threads", pinned.append)
+    assert cli(*LINEAR, "-e", 1, "-q", "--out", "r").code == 0
+    assert not pinned
+    for options in (("-e", 1, "--overwrite", "--deterministic"), ("-e", 2, "--resume")):
+        assert cli(*LINEAR, "-q", "--out", "r", *options).code == 0
+        assert pinned.pop().name == "numpy"
+    result = cli(*LINEAR, "-q", "--out", "s", "--deterministic", "--backend", "strict")
+    assert result.code == 2
+    assert "'strict' cannot be kept to one thread" in result.err
+
+
+@pytest.mark.parametrize("text", ["", "0", "often", "-3", "1.5", "10 years"])
+def test_a_wrong_interval_is_refused(cli, own_folder, text):
+    result = cli(*LINEAR, "--out", "r", f"--checkpoint-every={text}")
+    assert result.code == 2
+    assert "expected steps (500) or a time" in result.err
+    assert not (own_folder / "r").exists()
+
+
+def test_a_time_is_read_in_minutes():
+    assert keeping.how_often("90s") == {"every_minutes": 1.5}
+    assert keeping.how_often("2 h") == {"every_minutes": 120.0}
 
 
 def test_a_diverging_run_ends_in_one_line(cli, own_folder):
@@ -191,9 +299,9 @@ def test_options_reach_the_model_the_optimizer_and_the_data(cli, own_folder, cla
     )  # fmt: skip
     assert (result.code, result.err) == (0, "")
     assert "validation loss" in result.out
-    described = json.loads((own_folder / "r/model.json").read_text())
-    assert described["info"]["image_shape"] == [8, 12, 1]
-    optimizer = described["optimizer"]
+    manifest = described(own_folder / "r")
+    assert manifest["info"]["image_shape"] == [8, 12, 1]
+    optimizer = manifest["optimizer"]
     assert optimizer["clip_norm"] == 1.0
     assert optimizer["hyperparameters"]["nesterov"] is True
     assert optimizer["hyperparameters"]["learning_rate"]["schedule"] == "linear_warmup"
@@ -205,7 +313,7 @@ def test_options_reach_the_model_the_optimizer_and_the_data(cli, own_folder, cla
 def test_the_network_takes_the_scale_of_the_images(cli, own_folder):
     for flags in ((), ("--no-standardize",)):
         assert cli(*LINEAR, "-e", 1, "-q", "--out", "r", "--overwrite", *flags).code == 0
-        layers = json.loads((own_folder / "r/model.json").read_text())["model"]["layers"]
+        layers = described(own_folder / "r")["model"]["layers"]
         assert ("standardize" in layers) == (not flags)
 
 

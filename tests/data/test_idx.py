@@ -226,3 +226,11 @@ def test_mnist(real_data):
     digest = hashlib.md5(b"\0\0\x08\x03" + struct.pack(">3I", *raw.shape) + raw.tobytes())
     assert digest.hexdigest() == "6bbc9ace898e44ae57da46a324031adb"
     assert data.train[:1000][0].mean() == pytest.approx(raw[:1000].mean() / 255, abs=1e-6)
+
+
+@pytest.mark.parametrize("length", range(8))
+def test_a_file_cut_within_its_head_is_named(tmp_path, length):
+    path = tmp_path / "train-labels-idx1-ubyte"
+    path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 5])[:length])
+    with pytest.raises(DataError, match=path.name):
+        read_idx(path, (1,))

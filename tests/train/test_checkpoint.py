@@ -9,9 +9,15 @@ import pytest
 
 import agnostic_dl as adl
 from agnostic_dl import nn, schedules
-from agnostic_dl.errors import CheckpointError, UsageError
+from agnostic_dl.errors import (
+    CheckpointError,
+    CheckpointWarning,
+    NonFiniteError,
+    UnknownNameError,
+)
+from agnostic_dl.train import archive, checkpoint
 
-pytest.importorskip("safetensors", reason="safetensors is not installed")
+safetensors_numpy = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
 
 
 def engines():
@@ -84,16 +90,52 @@ def test_a_run_moves_from_one_backend_to_another(problem, small, tmp_path):
     again.fit(problem, epochs=1, batch_size=20)
 
 
-def test_a_checkpoint_is_two_files_without_code(problem, small, tmp_path):
+NEWEST, OLDER = "model.safetensors", "model.previous.safetensors"
+
+
+def manifest_of(path):
+    """The manifest as any reader of safetensors finds it: JSON in the header's metadata."""
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return json.loads(header["__metadata__"]["manifest"])
+
+
+def test_a_checkpoint_is_one_file_without_code_and_the_one_before_it(problem, small, tmp_path):
     trainer = trained(small, adl.optimizer("sgd"), problem, epochs=1)
-    for _ in range(2):  # over an older one as well
-        trainer.save(tmp_path / "deep" / "run")
-    assert sorted(p.name for p in (tmp_path / "deep" / "run").iterdir()) == [
-        "model.json", "model.safetensors"
-    ]  # fmt: skip
-    manifest = json.loads((tmp_path / "deep" / "run" / "model.json").read_text())
+    folder = tmp_path / "deep" / "run"
+    trainer.save(folder)
+    assert [p.name for p in folder.iterdir()] == [NEWEST]
+    first = (folder / NEWEST).read_bytes()
+    for _ in range(2):
+        trainer.fit(problem, epochs=1, batch_size=20)
+        trainer.save(folder)
+    assert sorted(p.name for p in folder.iterdir()) == [OLDER, NEWEST]
+    assert [len(manifest_of(folder / n)["history"]) for n in (OLDER, NEWEST)] == [2, 3]
+    assert first != (folder / OLDER).read_bytes()
+    manifest = manifest_of(folder / NEWEST)
     assert manifest["optimizer"]["name"] == "sgd"
     assert "agnostic_dl" not in json.dumps(manifest["model"]), "nothing that names a module"
+    tensors = safetensors_numpy.load_file(folder / NEWEST)
+    assert tensors["model.fc.weight"].tobytes() == trainer.model["fc"].weight.data.tobytes()
+
+
+def test_a_path_with_the_suffix_is_the_file_itself(problem, small, tmp_path):
+    trainer = trained(small, adl.optimizer("sgd"), problem, epochs=1)
+    for _ in range(2):
+        trainer.save(tmp_path / "net.safetensors")
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["net.previous.safetensors", "net.safetensors"]
+    assert contents(adl.Trainer.load(tmp_path / "net.safetensors")) == contents(trainer)
+
+
+def test_the_manifest_says_what_the_run_was_made_with(run):
+    made = manifest_of(run / NEWEST)["made_with"]
+    used = {(p["kind"], p["name"]): (p["distribution"], p["version"]) for p in made["plugins"]}
+    for kind, name in (("backend", "numpy"), ("optimizer", "adam")):
+        info = next(i for i in adl.list_plugins() if (i.kind, i.name) == (kind, name))
+        assert used[kind, name] == (info.distribution, info.version)
+    assert made["versions"]["numpy"] == np.__version__
+    assert made["versions"]["agnostic_dl"] == adl.__version__
 
 
 @pytest.fixture
@@ -102,37 +144,65 @@ def run(problem, small, tmp_path):
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("place", [0, 9, 500, -1])
-def test_a_flipped_bit_in_the_weights_is_found(run, place):
-    path = run / "model.safetensors"
+@pytest.fixture
+def two(problem, small, run):
+    """A run saved twice: its folder, and what the older save held."""
+    trainer = adl.Trainer.load(run)
+    before = contents(trainer)
+    trainer.fit(problem, validation=problem, epochs=1, batch_size=20)
+    trainer.save(run)
+    return run, before
+
+
+@pytest.mark.parametrize("place", [0, 9, 30, 500, -1])
+def test_a_flipped_bit_is_found(run, place):
+    path = run / NEWEST
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged: its digest"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged") as caught:
         adl.Trainer.load(run)
+    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
-@pytest.mark.parametrize("keep", [0, 1, 100, 0.5])
-def test_a_cut_file_is_found(run, name, keep):
-    path = run / name
+@pytest.mark.parametrize("keep", [0, 1, 7, 8, 100, 0.5, -1])
+def test_a_cut_file_is_found(run, keep):
+    path = run / NEWEST
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if isinstance(keep, float) else keep])
-    with pytest.raises(CheckpointError, match=name):
+    with pytest.raises(CheckpointError, match=NEWEST):
         adl.Trainer.load(run)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
-def test_a_missing_file_is_named(run, name):
-    (run / name).unlink()
-    with pytest.raises(CheckpointError, match=name):
+@pytest.mark.parametrize("damage", ["flipped", "cut", "absent"])
+def test_the_generation_before_is_loaded_with_a_warning(two, damage):
+    run, before = two
+    content = bytearray((run / NEWEST).read_bytes())
+    content[len(content) // 2] ^= 4
+    (run / NEWEST).write_bytes(content if damage == "flipped" else content[:99])
+    if damage == "absent":
+        (run / NEWEST).unlink()
+    with pytest.warns(CheckpointWarning, match=r"falling back .* model\.previous\.safetensors"):
+        again = adl.Trainer.load(run)
+    assert contents(again) == before
+
+
+def test_where_both_are_damaged_the_newest_is_named(two):
+    run, _ = two
+    for name in (NEWEST, OLDER):
+        (run / name).write_bytes((run / name).read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"run/model\.safetensors: damaged"):
         adl.Trainer.load(run)
 
 
-def test_weights_of_another_save_are_refused(run, problem, small, tmp_path):
-    other = tmp_path / "other"
-    trained(small, adl.optimizer("adam"), problem, epochs=2).save(other)
-    (run / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+def test_a_header_of_one_save_with_the_arrays_of_another_is_refused(two):
+    run, _ = two
+    older, newer = (run / OLDER).read_bytes(), (run / NEWEST).read_bytes()
+    size = 8 + int.from_bytes(newer[:8], "little")
+    body = older[8 + int.from_bytes(older[:8], "little") :]
+    assert len(body) == len(newer) - size
+    (run / NEWEST).write_bytes(newer[:size] + body)
+    (run / OLDER).unlink()
     with pytest.raises(CheckpointError, match="digest"):
         adl.Trainer.load(run)
 
@@ -143,40 +213,96 @@ def test_what_is_no_run_says_what_was_expected(tmp_path):
     with pytest.raises(CheckpointError, match="no checkpoint here"):
         adl.Trainer.load(tmp_path / "absent")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(CheckpointError, match="a file, expected the folder"):
+    with pytest.raises(CheckpointError, match="file: damaged"):
         adl.Trainer.load(tmp_path / "file")
+
+
+@pytest.fixture
+def forge(run):
+    """Write the run's checkpoint anew, with a right digest, after a change to its manifest."""
+
+    def make(change):
+        _, manifest, arrays = checkpoint.read(run / NEWEST)
+        change(manifest, arrays)
+        (run / NEWEST).write_bytes(b"".join(archive.pack(arrays, manifest)))
+        return run
+
+    return make
 
 
 BAD = {
     "format": 99, "model": {"layer": "subprocess.run", "arguments": {}}, "optimizer": {}, "loss": 3,
-    "state": None, "metrics": 5, "weights": None, "history": 7, "seed": "x",
+    "state": None, "metrics": 5, "info": 3, "history": 7, "seed": "x", "position": 5,
+    "made_with": [],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("key", BAD)
 @pytest.mark.parametrize("absent", [False, True])
-def test_a_manifest_with_a_wrong_entry_is_a_checkpoint_error(run, key, absent):
-    manifest = json.loads((run / "model.json").read_text())
-    manifest[key] = BAD[key]
-    if absent:
-        del manifest[key]
-    (run / "model.json").write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError):
+def test_a_manifest_with_a_wrong_entry_is_a_checkpoint_error(forge, key, absent):
+    run = forge(lambda m, _: m.pop(key) if absent else m.update({key: BAD[key]}))
+    with pytest.raises(CheckpointError, match=NEWEST):
         adl.Trainer.load(run)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{", "\xff\xfe", '{"format": 1}'])
-def test_a_manifest_that_is_none_is_a_checkpoint_error(run, text):
-    (run / "model.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(CheckpointError, match=r"model\.json|model\.safetensors"):
+@pytest.mark.parametrize("manifest", [[], None, 1, {}, {"format": 1}])
+def test_a_manifest_that_is_none_is_a_checkpoint_error(run, manifest):
+    (run / NEWEST).write_bytes(b"".join(archive.pack({}, manifest)))
+    with pytest.raises(CheckpointError, match=NEWEST):
         adl.Trainer.load(run)
 
 
-def test_an_optimizer_that_is_not_installed_is_named(run):
-    text = (run / "model.json").read_text().replace('"name": "adam"', '"name": "adamax"')
-    (run / "model.json").write_text(text)
-    with pytest.raises(UsageError, match=r"'adamax'.*Did you mean 'adam'"):
-        adl.Trainer.load(run)
+@pytest.mark.parametrize("change", [
+    lambda m, a: a.pop("model.fc.bias"),
+    lambda m, a: a.update({"model.extra": np.zeros(3)}),
+    lambda m, a: a.update({"model.fc.bias": np.zeros(7, np.float32)}),
+    lambda m, a: a.pop("optimizer.fc.bias.m"),
+    lambda m, a: a.update({"optimizer.fc.bias.m": np.zeros(7, np.float32)}),
+    lambda m, a: m["state"].update(step="1"),
+    lambda m, a: m["state"].update(schedules=[]),
+])  # fmt: skip
+def test_arrays_that_do_not_fit_are_a_checkpoint_error(forge, change):
+    with pytest.raises(CheckpointError, match=NEWEST):
+        adl.Trainer.load(forge(change))
+
+
+def test_an_optimizer_that_is_not_installed_is_named_with_its_distribution(forge):
+    def change(manifest, _):
+        manifest["optimizer"]["name"] = "adamax"
+        used = next(p for p in manifest["made_with"]["plugins"] if p["kind"] == "optimizer")
+        used.update(name="adamax", distribution="better-optimizers", version="3.1")
+
+    with pytest.raises(UnknownNameError, match=r"'adamax'.*better-optimizers 3\.1.*Did you mean"):
+        adl.Trainer.load(forge(change))
+
+
+def test_other_versions_are_a_warning(forge):
+    def change(manifest, _):
+        manifest["made_with"]["versions"]["numpy"] = "1.0"
+        manifest["made_with"]["plugins"][0]["version"] = "0.0"
+
+    with pytest.warns(CheckpointWarning, match=r"backend plugin numpy 0\.0 → .*numpy 1\.0 → 2"):
+        adl.Trainer.load(forge(change))
+
+
+def test_the_dtype_comes_back_too(problem, tmp_path, small):
+    trainer = adl.Trainer(small().astype("float64"), adl.optimizer("adam"))
+    images, labels = problem
+    trainer.fit((images.astype(np.float64), labels), epochs=1, batch_size=20)
+    trainer.save(tmp_path)
+    again = adl.Trainer.load(tmp_path)
+    assert again.model["fc"].weight.data.dtype == np.float64
+    assert contents(again) == contents(trainer)
+
+
+def test_weights_that_are_not_finite_are_not_saved(two):
+    run, _ = two
+    trainer = adl.Trainer.load(run)
+    before = contents(trainer)
+    trainer.model["fc"].bias.data = trainer.model["fc"].bias.data + np.float32(np.inf)
+    with pytest.raises(NonFiniteError, match=r"'fc\.bias'.*not saved"):
+        trainer.save(run)
+    assert contents(adl.Trainer.load(run)) == before
 
 
 def test_layers_of_ones_own_need_the_model_again(problem, tmp_path):
@@ -202,16 +328,60 @@ def test_a_rate_that_is_a_function_cannot_be_saved_and_writes_nothing(problem, s
     assert not (tmp_path / "run").exists()
 
 
-def test_a_failed_save_leaves_the_old_checkpoint(run, problem, small, monkeypatch):
+def test_a_loss_of_ones_own_is_passed_again(problem, small, tmp_path):
+    def loss(outputs, labels):
+        return adl.losses.cross_entropy(outputs, labels)
+
+    trainer = adl.Trainer(small(), adl.optimizer("sgd"), loss=loss)
+    trainer.fit(problem, epochs=1, batch_size=20)
+    trainer.save(tmp_path)
+    with pytest.raises(CheckpointError, match=r"Trainer\.load\(path, loss=\.\.\.\)"):
+        adl.Trainer.load(tmp_path)
+    assert adl.Trainer.load(tmp_path, loss=loss).evaluate(problem) == trainer.evaluate(problem)
+
+
+def test_what_json_cannot_hold_is_refused_before_anything_is_written(problem, small, run):
+    trainer, before = adl.Trainer.load(run), (run / NEWEST).read_bytes()
+    trainer.info["bad"] = object()
+    with pytest.raises(CheckpointError, match=r"no plain data.*trainer\.info"):
+        trainer.save(run)
+    assert (run / NEWEST).read_bytes() == before
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_failed_save_leaves_the_old_checkpoint(run, problem, small, monkeypatch, call):
     before = adl.Trainer.load(run)
     newer = trained(small, adl.optimizer("adam"), problem, epochs=2)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("agnostic_dl.train.checkpoint.os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(f"agnostic_dl.train.storage.os.{call}", full)
+    with pytest.raises(CheckpointError, match=r"safetensors: .* of [\d,]+ bytes .*no space left"):
         newer.save(run)
     monkeypatch.undo()
     assert contents(adl.Trainer.load(run)) == contents(before)
-    assert sorted(p.name for p in run.iterdir()) == ["model.json", "model.safetensors"]
+    assert [p.name for p in run.iterdir()] == [NEWEST]
+
+
+def test_without_hard_links_there_are_two_generations_all_the_same(two, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    run, _ = two
+    trainer = adl.Trainer.load(run)
+    newest = (run / NEWEST).read_bytes()
+    monkeypatch.setattr("agnostic_dl.train.storage.os.link", refuse)
+    trainer.save(run)
+    assert (run / OLDER).read_bytes() == newest
+    assert contents(adl.Trainer.load(run)) == contents(trainer)
+
+
+def test_a_link_in_the_place_of_the_partial_file_is_not_followed(two, tmp_path):
+    run, _ = two
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (run / f"{NEWEST}.partial").symlink_to(victim)
+    adl.Trainer.load(run).save(run)
+    assert victim.read_text() == "mine"
+    assert sorted(p.name for p in run.iterdir()) == [OLDER, NEWEST]

@@ -17,9 +17,10 @@ from agnostic_dl.errors import AgnosticDLError, CheckpointError, NonFiniteError,
 from agnostic_dl.nn import models
 from agnostic_dl.nn.module import Module
 from agnostic_dl.optim import schedules
+from agnostic_dl.train.callback import Callback
 from agnostic_dl.train.lab.entry import Entry
 from agnostic_dl.train.lab.xray import XRay
-from agnostic_dl.train.trainer import Callback, Trainer
+from agnostic_dl.train.trainer import Trainer
 
 #: Name → schedule that starts from a rate, for a number of steps.
 SCHEDULES: dict[str, Callable[[float, int], Any]] = {

@@ -19,9 +19,10 @@ from agnostic_dl.optim.base import Optimizer
 from agnostic_dl.optim.engine import Engine, EngineState, clip_by_global_norm
 from agnostic_dl.optim.update import learning_rate_at, scalars_for
 from agnostic_dl.primitives import library_of
+from agnostic_dl.train.callback import Callback
 from agnostic_dl.train.lab import measures, shadow
 from agnostic_dl.train.step import TrainStep
-from agnostic_dl.train.trainer import Callback, Trainer
+from agnostic_dl.train.trainer import Trainer
 
 FORMAT = 1
 WHOLE = "*"  # the row of all parameters together

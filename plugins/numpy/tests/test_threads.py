@@ -80,3 +80,19 @@ def test_a_forked_child_has_a_pool_of_its_own() -> None:
     )
     env = {**os.environ, "AGNOSTIC_DL_NUMPY_THREADS": "3"}
     assert subprocess.run([sys.executable, "-c", code], env=env, timeout=60).returncode == 0
+
+
+@pytest.mark.skipif(not blas.controllable(), reason="this BLAS cannot be kept to one thread")
+def test_pinned_the_pool_and_the_blas_keep_to_one_thread_for_good() -> None:
+    source = (
+        "import agnostic_dl as adl; from agnostic_dl_numpy import blas, threads\n"
+        "assert threads.thread_count() == 3\n"
+        "adl.get_backend('numpy').pin_threads()\n"
+        "with blas.single_threaded(): pass\n"
+        "print(threads.thread_count(), blas._controls()[0]())"
+    )
+    environment = {**os.environ, "AGNOSTIC_DL_NUMPY_THREADS": "3", "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["1", "1"], done.stderr

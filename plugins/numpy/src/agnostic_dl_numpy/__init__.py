@@ -41,6 +41,12 @@ class NumpyBackend(Backend):
 
         return np.asarray(array)
 
+    def pin_threads(self) -> None:
+        from agnostic_dl_numpy import threads
+
+        if not threads.pin():
+            super().pin_threads()
+
 
 @hookimpl
 def agnostic_dl_backends() -> Mapping[str, Callable[..., Backend]]:

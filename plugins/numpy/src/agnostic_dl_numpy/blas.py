@@ -48,6 +48,18 @@ def controllable() -> bool:
     return _controls() is not None
 
 
+def pin() -> bool:
+    """Keep every product of this process to one thread for good; False where that cannot be."""
+    global _before
+    controls = _controls()
+    if controls is None:
+        return False
+    with _lock:
+        controls[1](1)
+        _before = 1
+    return True
+
+
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Keep every product to the thread that calls it, until the last such context ends."""

@@ -21,11 +21,22 @@ from agnostic_dl_numpy import blas
 WORTHWHILE = 1 << 16
 
 _MOST = 16
+_pinned = False
+
+
+def pin() -> bool:
+    """Compute in one thread for good; False where the BLAS cannot be kept to one."""
+    global _pinned
+    _pinned = blas.pin()
+    thread_count.cache_clear()
+    return _pinned
 
 
 @cache
 def thread_count() -> int:
     """How many threads to use: ``$AGNOSTIC_DL_NUMPY_THREADS``, else the cores we may run on."""
+    if _pinned:
+        return 1
     asked = os.environ.get("AGNOSTIC_DL_NUMPY_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)

@@ -1,0 +1,6 @@
+"""The rows' modules on the path, also for pytest."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
