@@ -85,8 +85,8 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="agnostic-dl-") as scratch:
         folder = Path(scratch if out is None else out) / "jobs"
         pool = Pool(
-            parts, folder, library.name, settings["workers"], progress or (lambda news: None),
-            model, contestants, resume,
+            parts, folder, backend or library.name, settings["workers"],
+            progress or (lambda news: None), model, contestants, resume,
         )  # fmt: skip
         with pool:
             settings["workers"] = pool.workers
