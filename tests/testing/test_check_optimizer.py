@@ -72,9 +72,9 @@ class AlwaysSingle(Good):
         return new, {"v": xp.astype(v["v"], xp.float32)}
 
 
-class NeedsAnAxis(Good):
+class NeedsTwoAxes(Good):
     def update(self, xp, param, grad, state, *, learning_rate):
-        mean = xp.sum(grad, axis=0, keepdims=True)
+        mean = xp.sum(grad, axis=1, keepdims=True)
         return Good.update(self, xp, param, grad - 0 * mean, state, learning_rate=learning_rate)
 
 
@@ -138,7 +138,7 @@ WRONG = {
     WritesIntoState: {"purity"},
     WritesIntoTheDict: {"purity"},
     AlwaysSingle: {"dtype"},
-    NeedsAnAxis: {"shape"},
+    NeedsTwoAxes: {"shape"},
     DefaultDevice: {"device"},
     NotInTheStandard: {"portability"},
     LooksAtValues: {"traceable"},

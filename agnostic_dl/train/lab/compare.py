@@ -72,21 +72,17 @@ def compare(
     )  # fmt: skip
     library = get_backend(backend)
     settings: dict[str, Any] = {
-        "data": name, "model": template.model, "model_options": template.model_options,
-        "optimizers": [entry.label for entry in contestants], "seeds": chosen, "epochs": epochs,
-        "batch_size": size, "steps_per_epoch": per_epoch, "schedule": schedule,
-        "standardize": standardize, "train": len(parts["train"]),
-        "validation": len(parts["validation"]), "test": len(parts["test"]), "limit": limit,
-        "search_trials": trials, "search_steps": steps,
+        **_described(template, parts), "data": name, "seeds": chosen, "limit": limit,
+        "optimizers": [entry.label for entry in contestants],
         "searched": [entry.label for entry in contestants if entry.label not in fixed],
-        "backend": library.name, "workers": workers or os.cpu_count() or 1, "xray": xray,
-        "note": note,
+        "search_trials": trials, "search_steps": steps, "backend": library.name,
+        "workers": workers or os.cpu_count() or 1, "note": note,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="agnostic-dl-") as scratch:
         folder = Path(scratch if out is None else out) / "jobs"
         pool = Pool(
-            parts, folder, library.name, settings["workers"], progress or (lambda news: None),
-            model, contestants, resume,
+            parts, folder, backend or library.name, settings["workers"],
+            progress or (lambda news: None), model, contestants, resume,
         )  # fmt: skip
         with pool:
             settings["workers"] = pool.workers
@@ -97,6 +93,17 @@ def compare(
     if out is not None:
         result.write(out)
     return result
+
+
+def _described(job: Job, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """What all runs have in common, for the report."""
+    return {
+        "model": job.model, "model_options": job.model_options, "epochs": job.epochs,
+        "batch_size": job.batch_size, "schedule": job.schedule, "xray": job.xray,
+        "standardize": job.standardize is not None,
+        "steps_per_epoch": math.ceil(len(parts["train"]) / job.batch_size),
+        **{part: len(examples) for part, examples in parts.items()},
+    }  # fmt: skip
 
 
 def _name_of(model: Callable[[], Any]) -> str:

@@ -15,6 +15,8 @@ _BEGUN, _DONE = 0.1, 0.9
 _SLOW = 0.2
 #: A fall of less than this share of the first loss is none.
 _NOTHING = 0.02
+#: A loss that soon grows by more than this factor has burst: the first steps were too large.
+_FAR = 1.5
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,17 @@ def find_phases(steps: Sequence[int], losses: Sequence[float]) -> list[Phase]:
     With F the fall of the smoothed loss from its beginning to its least value: the warm-up ends
     where a tenth of F is done; the descent where nine tenths are, if from there on the loss falls
     at less than a fifth of the descent's speed (otherwise the run ended in its descent). A loss
-    that does not fall is a plateau, one that ends well above its beginning a rise.
+    that does not fall is a plateau, one that ends well above its beginning a rise; so is the
+    beginning of a run whose first steps throw the loss far up, until it is back.
     """
     curve = [loss for loss in losses if math.isfinite(loss)]
     count = min(len(curve), len(steps))
     if count == 0:
         return []
+    back = _burst(curve[:count])
+    if 0 < back < count:
+        first = Phase(RISE, int(steps[0]), int(steps[back - 1]), curve[0], curve[back - 1])
+        return [first, *find_phases(steps[back:count], curve[back:count])]
     curve = smoothed(curve[:count])
     fall = curve[0] - min(curve)
     if fall <= _NOTHING * abs(curve[0]):
@@ -69,6 +76,15 @@ def find_phases(steps: Sequence[int], losses: Sequence[float]) -> list[Phase]:
         done = count - 1
     parts = [(WARM_UP, 0, begun), (DESCENT, begun, done + 1), (PLATEAU, done + 1, count)]
     return _cut(steps, curve, parts)
+
+
+def _burst(losses: list[float]) -> int:
+    """How many steps it takes a loss that soon rises far above its beginning to come back."""
+    soon = losses[: max(len(losses) // 4, 2)]
+    if max(soon) <= _FAR * losses[0]:
+        return 0
+    top = soon.index(max(soon))
+    return next((k for k in range(top, len(losses)) if losses[k] <= _FAR * losses[0]), 0)
 
 
 def _flat(curve: list[float], begun: int, done: int) -> bool:

@@ -52,7 +52,7 @@ def _course(found: Row) -> str:
         WARM_UP: "the loss begins to fall",
         DESCENT: "most of the fall happens",
         PLATEAU: "the loss hardly falls any more",
-        RISE: "the loss rises",
+        RISE: "the loss is above its beginning",
     }[found["phase"]]
     return (
         f"Steps {found['first_step']} to {found['last_step']}: {verb}, from "

@@ -49,6 +49,16 @@ def test_a_loss_that_does_not_fall(losses, name):
     assert [phase[0] for phase in phases(losses)] == [name]
 
 
+def test_first_steps_that_are_too_large():
+    """As AdaGrad's on a deep network: up by orders of magnitude, back, and only then down."""
+    burst = [2.3, 90.0, 200.0, 60.0, 9.0, 4.0]
+    found = phases([*burst, *(2.3 - 0.02 * k for k in range(100))])
+    assert found[0] == ("rise", 1, 6)
+    assert found[1][:2] == ("warm-up", 7)
+    assert found[2][0] == "descent"
+    assert phases([2.3, 90.0, 200.0, 300.0, 400.0, 500.0])[0][0] == "rise"
+
+
 def test_few_losses():
     assert phases([]) == []
     assert phases([1.0]) == [("plateau", 1, 1)]
