@@ -23,7 +23,7 @@ from agnostic_dl.data.paths import show
 from agnostic_dl.errors import DataError, NonFiniteError, OutOfMemoryError, UsageError
 from agnostic_dl.train import Trainer, XRay
 from agnostic_dl.train.batches import check_batch_size
-from agnostic_dl.train.checkpoint import NoCheckpointError
+from agnostic_dl.train.checkpoint import NoCheckpointError, sweep
 from agnostic_dl.train.lab import provenance
 
 _BATCH = 128
@@ -70,6 +70,7 @@ class Session:
             output.warn(f"no usable checkpoint ({error}); starting from the beginning")
             self.keeper.replace = True
             return
+        sweep(self.folder)
         self.keeper.saved = keeping.progress(self.earlier)
         before = self.earlier.info.get("settings")
         if before is not None:

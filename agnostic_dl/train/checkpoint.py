@@ -81,6 +81,11 @@ def _manifest(trainer: Trainer) -> dict[str, Any]:
     }
 
 
+def sweep(path: Path) -> None:
+    """Clear up after a save that was killed; for the one who goes on with the run, not readers."""
+    storage.sweep(file_of(path))
+
+
 # -- reading -------------------------------------------------------------------------------------
 
 

@@ -54,9 +54,12 @@ def replace(path: Path, parts: Sequence[bytes | memoryview]) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what a save of *path* that was killed has left."""
-    for stray in (_partial(path), _replaced(path)):
-        stray.unlink(missing_ok=True)
+    """Clear up after a save of *path* that was killed: what it had replaced is the one before."""
+    _partial(path).unlink(missing_ok=True)
+    stray = _replaced(path)
+    if stray.is_file() and not stray.is_symlink() and path.exists() and not stray.samefile(path):
+        os.replace(stray, previous(path))
+    stray.unlink(missing_ok=True)
 
 
 @contextmanager

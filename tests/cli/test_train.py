@@ -257,7 +257,7 @@ def test_out_of_memory_is_one_line_and_keeps_what_was_saved(cli, monkeypatch, ow
 @pytest.mark.usefixtures("no_pictures")
 def test_deterministic_pins_the_threads_and_stays_with_the_run(cli, monkeypatch, own_folder):
     pinned = []
-    monkeypatch.setattr(NumpyBackend, "pin_threads", pinned.append)
+    monkeypatch.setattr(NumpyBackend, "pin_threads", lambda self: pinned.append(self))
     assert cli(*LINEAR, "-e", 1, "-q", "--out", "r").code == 0
     assert not pinned
     for options in (("-e", 1, "--overwrite", "--deterministic"), ("-e", 2, "--resume")):

@@ -385,3 +385,23 @@ def test_a_link_in_the_place_of_the_partial_file_is_not_followed(two, tmp_path):
     adl.Trainer.load(run).save(run)
     assert victim.read_text() == "mine"
     assert sorted(p.name for p in run.iterdir()) == [OLDER, NEWEST]
+
+
+def test_a_save_killed_between_its_renames_is_brought_to_its_end(two):
+    run, _ = two
+    newest, older = (run / NEWEST).read_bytes(), (run / OLDER).read_bytes()
+    (run / f"{NEWEST}.replaced").write_bytes(newest)  # its second name, the new file in its place
+    (run / NEWEST).write_bytes(older)
+    (run / f"{NEWEST}.partial").write_bytes(b"half")
+    checkpoint.sweep(run)
+    assert sorted(p.name for p in run.iterdir()) == [OLDER, NEWEST]
+    assert (run / OLDER).read_bytes() == newest
+
+
+def test_a_save_killed_before_its_renames_is_forgotten(two):
+    run, _ = two
+    newest, older = (run / NEWEST).read_bytes(), (run / OLDER).read_bytes()
+    (run / f"{NEWEST}.replaced").hardlink_to(run / NEWEST)
+    checkpoint.sweep(run)
+    assert sorted(p.name for p in run.iterdir()) == [OLDER, NEWEST]
+    assert [(run / OLDER).read_bytes(), (run / NEWEST).read_bytes()] == [older, newest]

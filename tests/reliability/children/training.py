@@ -15,7 +15,7 @@ from reliability_rows import common
 
 import agnostic_dl as adl
 from agnostic_dl.errors import CheckpointError
-from agnostic_dl.train import Callback, Checkpoints, stop_on_signals, storage
+from agnostic_dl.train import Callback, Checkpoints, checkpoint, stop_on_signals, storage
 
 
 class Slow(Callback):
@@ -47,6 +47,7 @@ def slow_down_saves(seconds: float) -> None:
 def main(folder: Path, epochs: int, every: int, step_seconds: float, save_seconds: float) -> int:
     try:
         trainer = adl.Trainer.load(folder)
+        checkpoint.sweep(folder)
     except CheckpointError:
         trainer = common.trainer()
     if save_seconds:

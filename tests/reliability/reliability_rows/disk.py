@@ -56,7 +56,7 @@ def full_disk(full: bool) -> Outcome:
         return outcome
     size = int(words[1])
     kind = "free" if mounted else "limit"
-    count = 20 if full else 2
+    count = 20 if full else 1
     faults = [f"{kind}={(size - 4096) * n // count}" for n in range(count)]
     faults += ["eio", *(["read-only"] if mounted else [])]
     for fault in faults:

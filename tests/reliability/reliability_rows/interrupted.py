@@ -40,7 +40,7 @@ def _strays(folder: Path) -> set[str]:
 def killed(full: bool) -> Outcome:
     """Half of the kills wait for a save to begin."""
     outcome, dice, inside = Outcome(), random.Random(1), 0
-    trials, wanted = (50, 20) if full else (4, 2)
+    trials, wanted = (50, 20) if full else (2, 0)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         expected = _uninterrupted(root)
@@ -82,7 +82,7 @@ def signalled(full: bool) -> Outcome:
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         expected = _uninterrupted(root)
-        for trial in range(40 if full else 4):
+        for trial in range(40 if full else 2):
             number = (signal.SIGINT, signal.SIGTERM)[trial % 2]
             folder = root / str(trial)
             process = _begin(folder, 0.01, 0.002)
