@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "docs/guide.md", "docs/checkpoints.md", "docs/autodiff.md"]
+PAGES = [
+    "README.md", "docs/guide.md", "docs/checkpoints.md", "docs/laboratory.md", "docs/notation.md",
+    "docs/autodiff.md",
+]  # fmt: skip
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from agnostic_dl.cli import check_plugin, evaluate, new_plugin, plugins, predict, train
+from agnostic_dl.cli import (
+    check_plugin,
+    compare,
+    evaluate,
+    find_learning_rate,
+    new_plugin,
+    plugins,
+    predict,
+    train,
+)
 
 app = typer.Typer(
     name="agnostic-dl", add_completion=False, rich_markup_mode="rich",
@@ -15,6 +24,10 @@ app = typer.Typer(
 )  # fmt: skip
 
 app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("find-learning-rate", epilog=find_learning_rate.EXAMPLES)(
+    find_learning_rate.find_learning_rate
+)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.add_typer(plugins.app, name="plugins")

@@ -9,7 +9,9 @@ from typing import Any
 from agnostic_dl import viz
 from agnostic_dl.cli import measuring
 from agnostic_dl.cli import run_folder as runs
-from agnostic_dl.train import History, Trainer, checkpoint
+from agnostic_dl.train import History, Trainer, checkpoint, diagnose
+from agnostic_dl.train.lab.tables import as_csv
+from agnostic_dl.viz import report
 
 
 def write_description(folder: Path, trainer: Trainer) -> None:
@@ -29,12 +31,18 @@ def write_all(folder: Path, trainer: Trainer, test: Any, held_out: str) -> None:
     """Curves, confusion matrix and worst mistakes; every picture is drawn before one is written."""
     probabilities = measuring.probabilities(trainer, test)
     counts = viz.confusion_counts(test.labels, probabilities.argmax(axis=1), len(test.classes))
+    curves = viz.learning_curves(trainer.history, held_out)
+    matrix = viz.confusion_matrix(counts, test.classes)
     files = {
-        runs.CURVES: viz.png(viz.learning_curves(trainer.history, held_out)),
+        runs.CURVES: viz.png(curves),
         runs.CONFUSION: _confusion_csv(counts, test.classes),
-        runs.CONFUSION_PICTURE: viz.png(viz.confusion_matrix(counts, test.classes)),
+        runs.CONFUSION_PICTURE: viz.png(matrix),
         runs.MISTAKES: viz.png(viz.worst_mistakes(test, probabilities)),
-    }
+        **_report(folder, trainer, {
+            "learning_curves": (curves, "Learning curves."),
+            "confusion_matrix": (matrix, "Which class was taken for which."),
+        }),
+    }  # fmt: skip
     write_history(folder, trainer.history)
     for name, content in files.items():
         runs.write(folder / name, content)
@@ -43,3 +51,14 @@ def write_all(folder: Path, trainer: Trainer, test: Any, held_out: str) -> None:
 def _confusion_csv(counts: Any, classes: Any) -> bytes:
     header = ["true \\ predicted", *classes]
     return runs.as_csv(header, ([name, *row] for name, row in zip(classes, counts, strict=True)))
+
+
+def _report(folder: Path, trainer: Trainer, figures: dict[str, Any]) -> dict[str, bytes]:
+    """The page of the run, from its X-ray if there is one; then with figures and tables beside."""
+    xrayed = (folder / runs.XRAY).is_file()
+    found = diagnose(folder / runs.XRAY if xrayed else trainer)
+    contents = report.run_report(found.as_plain(), figures)
+    if not xrayed:
+        return {runs.REPORT: contents[runs.REPORT]}
+    tables = {f"{n}.csv": as_csv(rows) for n, rows in found.tables().items() if rows}
+    return {**contents, **tables}

@@ -22,6 +22,9 @@ SCHEDULES: dict[str, tuple[str, ...]] = {
 }
 
 
+_DROPPING = ("mlp", "adam-paper-cnn")
+
+
 # -- models --------------------------------------------------------------------------------------
 
 
@@ -30,8 +33,10 @@ def build_model(
 ) -> Any:
     """The model for images of that shape."""
     known = settings.model in models.names()
-    if settings.dropout is not None and known and settings.model != "mlp":
-        raise UsageError(f"--dropout goes with --model mlp, not with {settings.model}")
+    if settings.dropout is not None and known and settings.model not in _DROPPING:
+        raise UsageError(
+            f"--dropout goes with --model {' or '.join(_DROPPING)}, not with {settings.model}"
+        )
     options = {} if settings.dropout is None else {"dropout": settings.dropout}
     return models.create(
         settings.model, input_shape=image_shape, classes=classes, standardize=standardize, **options

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from agnostic_dl.data.statistics import channel_statistics
 from agnostic_dl.train import Trainer
+
+__all__ = ["channel_statistics", "per_class", "probabilities"]
 
 _BATCH = 256
 
@@ -35,19 +38,3 @@ def per_class(counts: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def channel_statistics(dataset: Any) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over all pictures (1 where all are equal)."""
-    import numpy as np
-
-    channels = dataset.image_shape[2]
-    total, squares, pixels = np.zeros(channels), np.zeros(channels), 0
-    for start in range(0, len(dataset), 1024):
-        flat = dataset[start : start + 1024][0].reshape(-1, channels)
-        total += flat.sum(axis=0, dtype=np.float64)
-        squares += np.square(flat).sum(axis=0, dtype=np.float64)
-        pixels += len(flat)
-    mean = total / pixels
-    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0.0))
-    return mean.tolist(), np.where(std > 1e-6, std, 1.0).tolist()

@@ -19,12 +19,17 @@ HISTORY, CURVES = "history.csv", "learning_curves.png"
 DESCRIPTION = "model.json"
 CONFUSION, CONFUSION_PICTURE = "confusion_matrix.csv", "confusion_matrix.png"
 MISTAKES = "worst_mistakes.png"
+REPORT, XRAY = "report.html", "xray.json"
 
 #: What a finished run holds; --overwrite removes these files and no others.
 CONTENTS = (
     checkpoint.NAME, checkpoint.PREVIOUS_NAME, DESCRIPTION, HISTORY, CURVES, CONFUSION,
-    CONFUSION_PICTURE, MISTAKES,
+    CONFUSION_PICTURE, MISTAKES, REPORT,
 )  # fmt: skip
+
+#: What it holds besides if it was X-rayed, and the beginning of its figures' names.
+XRAYED = (XRAY, "phases.csv", "layers.csv", "xray.csv", "xray_steps.csv", "losses.csv")
+FIGURES = ("figures", "run-*.png")
 
 
 def default_folder(data: str, model: str, optimizer: str, *, resume: bool) -> Path:
@@ -68,12 +73,15 @@ def _occupied(folder: Path) -> bool:
 
 def clear(folder: Path) -> None:
     """Remove what an earlier run has left in *folder*, and nothing else."""
-    for name in CONTENTS:
+    for name in (*CONTENTS, *XRAYED):
         (folder / name).unlink(missing_ok=True)
+    for path in (folder / FIGURES[0]).glob(FIGURES[1]):
+        path.unlink()
 
 
 def write(path: Path, content: bytes) -> None:
     """Write a file beside its place and move it there: it is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".partial")
     try:
         beside.write_bytes(content)

@@ -21,9 +21,10 @@ from agnostic_dl.cli import run_folder as runs
 from agnostic_dl.cli.settings import Settings
 from agnostic_dl.data.paths import show
 from agnostic_dl.errors import DataError, NonFiniteError, OutOfMemoryError, UsageError
-from agnostic_dl.train import Trainer
+from agnostic_dl.train import Trainer, XRay
 from agnostic_dl.train.batches import check_batch_size
 from agnostic_dl.train.checkpoint import NoCheckpointError, sweep
+from agnostic_dl.train.lab import provenance
 
 _BATCH = 128
 
@@ -39,6 +40,7 @@ class Session:
         self.epochs, self.backend, self.quiet = epochs, get_backend(backend), quiet
         self.console = output.console()
         self.earlier: Trainer | None = None
+        self.xray = False
         self.folder = Path()
         self.keeper: keeping.Keeper
 
@@ -135,7 +137,7 @@ class Session:
         if todo <= 0:
             output.warn(f"{show(self.folder)} has {len(trainer.history)} epochs already")
             return
-        watchers = [self.keeper, self._watch(len(train))]
+        watchers = [self.keeper, self._watch(len(train)), *self._xrays()]
         with keeping.signals(trainer) as received:
             try:
                 trainer.fit(train, watched, todo, self._batch_size(train), callbacks=watchers)
@@ -143,6 +145,16 @@ class Session:
                 raise type(error)(f"{error}; {self.keeper.kept()}") from error
         if received.exit_code is not None:
             raise output.Interrupted(self.keeper.kept(), received.exit_code)
+
+    def _xrays(self) -> list[XRay]:
+        if not self.xray:
+            return []
+        made = XRay.continued(self.folder / runs.XRAY)
+        made.info = {
+            "settings": self.settings.to_plain(), "data": show(self.source), "epochs": self.epochs,
+            "seed": self.settings.seed, "versions": provenance.versions(self.backend.name),
+        }  # fmt: skip
+        return [made]
 
     def _watch(self, images: int) -> progress.Watch:
         kind: type[progress.Watch] = progress.Bar if output.is_terminal() else progress.Lines

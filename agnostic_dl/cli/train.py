@@ -39,7 +39,8 @@ Model = Annotated[
 Dropout = Annotated[
     float | None,
     typer.Option("--dropout", metavar="P", show_default=False,
-                 help="Share of the units that mlp drops while it trains. Default: 0.5."),
+                 help="Share of the units that mlp (default: 0.5) or adam-paper-cnn (0) drops "
+                 "while it trains."),
 ]  # fmt: skip
 Epochs = Annotated[
     int, typer.Option("--epochs", "-e", min=1, metavar="N", help="How often to see each image.")
@@ -158,6 +159,12 @@ Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", metavar="", rich_help_panel=_RUN, help="Replace what RUN holds."),
 ]
+XRay = Annotated[
+    bool,
+    typer.Option("--xray", metavar="", rich_help_panel=_RUN,
+                 help="Watch what the optimizer does to each layer; leaves a report with phases, "
+                 "effective steps and what other optimizers would have done."),
+]  # fmt: skip
 CheckpointEvery = Annotated[
     str,
     typer.Option("--checkpoint-every", metavar="N|TIME", rich_help_panel=_RUN,
@@ -201,6 +208,7 @@ def train(
     out: Out = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    xray: XRay = False,
     checkpoint_every: CheckpointEvery = "10min",
     deterministic: Deterministic = False,
     backend: options.Backend = None,
@@ -220,5 +228,6 @@ def train(
     }
     settings = Settings.of({n: v for n, v in context.params.items() if v is not None})
     session = Session(data, settings, given, epochs, options.backend_name(backend, device), quiet)
+    session.xray = xray
     session.open(out, resume=resume, overwrite=overwrite, every=checkpoint_every)
     session.run()

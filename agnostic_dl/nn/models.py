@@ -55,14 +55,16 @@ def lenet(input_shape: Shape, classes: int) -> Sequential:
     )  # fmt: skip
 
 
-def adam_paper_cnn(input_shape: Shape, classes: int) -> Sequential:
+def adam_paper_cnn(input_shape: Shape, classes: int, dropout: float = 0.0) -> Sequential:
     """Three stages of 5×5 convolution, ReLU and 3×3 max-pooling of stride 2; 1,000 hidden ReLUs.
+
+    *dropout*: of the hidden layer, and half as much of the input; the paper gives no shares.
 
     Source: the CIFAR-10 network of Kingma and Ba, "Adam", ICLR 2015, section 6.3.
     """
     _at_least(input_shape, 15, "adam-paper-cnn")
     height, width = input_shape[:2]
-    layers: dict[str, Module] = {}
+    layers: dict[str, Module] = {"dropout1": Dropout(dropout / 2)} if dropout else {}
     channels = input_shape[2]
     for stage, filters in enumerate((64, 64, 128), start=1):
         layers[f"conv{stage}"] = Conv2d(channels, filters, 5, padding="same")
@@ -71,7 +73,8 @@ def adam_paper_cnn(input_shape: Shape, classes: int) -> Sequential:
         height, width, channels = (height - 3) // 2 + 1, (width - 3) // 2 + 1, filters
     return Sequential(
         **layers, flatten=Flatten(),
-        fc1=Linear(height * width * channels, 1000), relu4=ReLU(), fc2=Linear(1000, classes),
+        fc1=Linear(height * width * channels, 1000), relu4=ReLU(),
+        **({"dropout2": Dropout(dropout)} if dropout else {}), fc2=Linear(1000, classes),
     )  # fmt: skip
 
 

@@ -167,6 +167,23 @@ class hold_then_decay(Schedule):
 
 
 @dataclass(frozen=True)
+class inverse_sqrt(Schedule):
+    """learning_rate / √step.
+
+    Source: Kingma and Ba, "Adam", ICLR 2015, corollary 4.2 and section 6.1.
+    """
+
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        check_rate(self.learning_rate)
+
+    def value(self, step: int, state: State) -> float:
+        """The learning rate of a step."""
+        return float(self.learning_rate / math.sqrt(step))
+
+
+@dataclass(frozen=True)
 class reduce_on_plateau(Schedule):
     """Multiply by *factor* when the metric has not improved for more than *patience* observations.
 

@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from agnostic_dl.viz.confusion import confusion_counts, confusion_matrix
     from agnostic_dl.viz.curves import learning_curves
     from agnostic_dl.viz.figures import png
+    from agnostic_dl.viz.label_map import label_to_color_map
     from agnostic_dl.viz.labelled import labelled_picture
     from agnostic_dl.viz.mistakes import worst_mistakes
+    from agnostic_dl.viz.range_test import range_test_figure
 
 __all__ = [
-    "confusion_counts", "confusion_matrix", "labelled_picture", "learning_curves", "png",
-    "worst_mistakes",
+    "confusion_counts", "confusion_matrix", "label_to_color_map", "labelled_picture",
+    "learning_curves", "png", "range_test_figure", "worst_mistakes",
 ]  # fmt: skip
 
 _HOMES = {
     "confusion_counts": "confusion",
     "confusion_matrix": "confusion",
+    "label_to_color_map": "label_map",
     "labelled_picture": "labelled",
     "learning_curves": "curves",
     "png": "figures",
+    "range_test_figure": "range_test",
     "worst_mistakes": "mistakes",
 }
 
