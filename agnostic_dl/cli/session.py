@@ -22,11 +22,9 @@ from agnostic_dl.cli.settings import Settings
 from agnostic_dl.data.paths import show
 from agnostic_dl.errors import DataError, NonFiniteError, OutOfMemoryError, UsageError
 from agnostic_dl.train import Trainer, XRay
-from agnostic_dl.train.batches import check_batch_size
+from agnostic_dl.train.batches import batch_size_for
 from agnostic_dl.train.checkpoint import NoCheckpointError, sweep
 from agnostic_dl.train.lab import provenance
-
-_BATCH = 128
 
 
 class Session:
@@ -103,11 +101,7 @@ class Session:
         return trainer
 
     def _batch_size(self, train: Any) -> int:
-        size = self.settings.batch_size
-        if size is None:
-            return min(_BATCH, len(train))
-        check_batch_size(size, len(train))
-        return size
+        return batch_size_for(self.settings.batch_size, len(train))
 
     # -- the run ----------------------------------------------------------------------------------
 

@@ -62,6 +62,18 @@ def shuffled(backend: Backend, seed: int, epoch: int, count: int) -> Any:
     return backend.to_numpy(random.permutation(backend.xp, key, count, device=backend.device))
 
 
+#: Examples in a batch where nobody has said how many.
+BATCH_SIZE = 128
+
+
+def batch_size_for(wanted: int | None, count: int) -> int:
+    """The batch size to train *count* examples with; None: 128, or all of a smaller dataset."""
+    if wanted is None:
+        return min(BATCH_SIZE, count)
+    check_batch_size(wanted, count)
+    return wanted
+
+
 def check_batch_size(batch_size: int, count: int) -> None:
     """Refuse a batch that is not positive or larger than the data."""
     if not isinstance(batch_size, int) or batch_size < 1:

@@ -76,18 +76,19 @@ class Trainer:
     # -- fitting --------------------------------------------------------------------------------
 
     def fit(
-        self, train: Any, validation: Any = None, epochs: int = 5, batch_size: int = 128,
-        callbacks: Iterable[Callback] = (),
+        self, train: Any, validation: Any = None, epochs: int = 5,
+        batch_size: int | None = None, callbacks: Iterable[Callback] = (),
     ) -> History:  # fmt: skip
         """Train for *epochs* more epochs and return the history.
 
         *train*, *validation*: a dataset, `adl.data.load(...)` (its train and its test part), or
-        arrays (x, y). Every epoch sees each example once, in an order drawn from the seed. An
-        epoch that was stopped in its middle is finished as the first of them.
+        arrays (x, y). *batch_size*: None for 128, or all of a smaller dataset. Every epoch sees
+        each example once, in an order drawn from the seed. An epoch that was stopped in its middle
+        is finished as the first of them.
         """
         source = batches.as_source(train, "train")
         held_out = None if validation is None else batches.as_source(validation, "test")
-        batches.check_batch_size(batch_size, len(source))
+        size = batches.batch_size_for(batch_size, len(source))
         if not isinstance(epochs, int) or epochs < 1:
             raise UsageError(f"epochs: expected a positive integer, got {epochs!r}")
         self._remember(source)
@@ -96,8 +97,8 @@ class Trainer:
         with self._on_backend():
             try:
                 for watcher in watchers:
-                    watcher.on_fit_start(self, epochs, math.ceil(len(source) / batch_size))
-                self._epochs(epochs, source, held_out, batch_size, watchers)
+                    watcher.on_fit_start(self, epochs, math.ceil(len(source) / size))
+                self._epochs(epochs, source, held_out, size, watchers)
             finally:
                 for watcher in watchers:
                     watcher.on_fit_end(self)

@@ -33,6 +33,14 @@ def trainer_of(model, rate=0.01, **options):
     return adl.Trainer(model, adl.optimizer("adam", learning_rate=rate), **options)
 
 
+def test_fewer_examples_than_a_batch_are_one_batch_unless_a_size_is_asked_for():
+    x, y = np.zeros((6, 4), dtype=np.float32), np.arange(6) % 3
+    trainer = adl.Trainer(nn.Sequential(nn.Linear(4, 3)), adl.optimizer("sgd"))
+    assert trainer.fit((x, y), epochs=1)[-1]["step"] == 1
+    with pytest.raises(adl.errors.UsageError, match="at most 6"):
+        trainer.fit((x, y), epochs=1, batch_size=128)
+
+
 def test_fit_learns_and_keeps_a_row_for_every_epoch(problem, small):
     trainer = trainer_of(small())
     history = trainer.fit(problem, validation=problem, epochs=12, batch_size=16)
