@@ -104,7 +104,10 @@ def main(arguments: list[str] | None = None) -> float:
     if options.image is None:
         picture, labels = scene(options.size)
     else:
-        image = Image.open(options.image).convert("RGB")
+        try:
+            image = Image.open(options.image).convert("RGB")
+        except OSError as error:
+            parser.error(f"{options.image}: not a picture that can be read: {error}")
         image.thumbnail((options.size, options.size))
         picture = np.asarray(image, dtype=np.float32) / 255
         labels = main_colors(picture, 4)

@@ -98,6 +98,8 @@ def main() -> None:
     parser.add_argument("--cifar10")
     parser.add_argument("--workers", type=int)
     options = parser.parse_args()
+    if unknown := [name for name in options.experiments if name not in EXPERIMENTS]:
+        parser.error(f"no experiment {', '.join(unknown)}; there are: {', '.join(EXPERIMENTS)}")
     pages = [f"# The Adam paper's experiments at budget {options.budget:g}\n"]
     loaded: dict[str, adl.data.Data] = {}
     for name in options.experiments:
