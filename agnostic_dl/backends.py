@@ -74,6 +74,14 @@ class Backend:
     def synchronize(self) -> None:
         """Return when all queued work is done."""
 
+    def compile(self, program: Any, like: Any = None) -> Any:
+        """A plan that runs a recorded program many times (see `primitives/program.py`).
+
+        By default the program is interpreted. *like*: a plan of the same model, whose state the
+        new one shares.
+        """
+        return program.interpreted(self, like)
+
     def pin_threads(self) -> None:
         """Compute in one thread from now on: results no longer depend on the number of cores."""
         raise UsageError(

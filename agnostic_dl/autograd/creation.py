@@ -19,7 +19,7 @@ from agnostic_dl.primitives import PRIMITIVES, library_of
 
 def plain(value: Any) -> Any:
     """The array in a Tensor; anything else as it is."""
-    return value.data if isinstance(value, Tensor) else value
+    return value._value if isinstance(value, Tensor) else value
 
 
 def made(xp: Any, array: Any) -> Tensor:
@@ -52,7 +52,7 @@ def asarray(
         if isinstance(obj, Tensor) and not copy and _is_already(obj, dtype, device):
             return obj
         return made(xp, xp._library.asarray(plain(obj), dtype=dtype, device=device, copy=copy))
-    if library_of("asarray", (obj.data,))[1] is not xp._library:
+    if library_of("asarray", (obj._value,))[1] is not xp._library:
         raise ArrayMixError(
             f"asarray: a Tensor of {xp.__name__} expected, got one of another library that is on "
             f"the tape: detach() it, or compute in its own namespace"
@@ -81,7 +81,9 @@ def _stacked(xp: Any, obj: Any) -> Any:
     if not isinstance(obj, (list, tuple)):
         return obj if isinstance(obj, Tensor) else made(xp, xp._library.asarray(obj))
     pieces = [_stacked(xp, item) for item in obj]
-    dtype = xp._library.result_type(*(piece.data for piece in pieces if isinstance(piece, Tensor)))
+    dtype = xp._library.result_type(
+        *(piece._value for piece in pieces if isinstance(piece, Tensor))
+    )
     pieces = [PRIMITIVES["astype"](piece, dtype=dtype) for piece in pieces]
     return PRIMITIVES["stack"](*pieces, axis=0)
 

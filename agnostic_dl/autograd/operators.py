@@ -70,6 +70,7 @@ class ArrayObject(Traced):
     __hash__ = object.__hash__
 
     data: Any
+    _value: Any
     requires_grad: bool
 
     # -- attributes ---------------------------------------------------------------------------
@@ -77,29 +78,29 @@ class ArrayObject(Traced):
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis."""
-        return self.data.shape
+        return self._value.shape
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return len(self.data.shape)
+        return len(self._value.shape)
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return math.prod(self.data.shape)
+        return math.prod(self._value.shape)
 
     @property
     def dtype(self) -> Any:
         """The library's dtype of the elements."""
-        return self.data.dtype
+        return self._value.dtype
 
     @property
     def device(self) -> Any:
         """The device that holds the elements."""
         from array_api_compat import device
 
-        return device(self.data)
+        return device(self._value)
 
     @property
     def T(self) -> Any:
@@ -149,9 +150,9 @@ class ArrayObject(Traced):
     # -- indexing -----------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        if not self.data.shape:
+        if not self._value.shape:
             raise TypeError("a 0-d Tensor has no length")
-        return self.data.shape[0]
+        return self._value.shape[0]
 
     def __getitem__(self, key: Any, /) -> Any:
         static, arrays = keys.split(key, self.ndim)

@@ -63,7 +63,7 @@ def _segment(again: Callable[[], Any]) -> Any:
         i = next(numbers)
         if not isinstance(out, Tensor):
             return out
-        return lift(out.data, (node, i) if can_differentiate(out.data) else None)
+        return lift(out._value, (node, i) if can_differentiate(out._value) else None)
 
     return tree.map_leaves(kept, result)
 

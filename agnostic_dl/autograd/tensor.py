@@ -10,6 +10,7 @@ from agnostic_dl.autograd.operators import ArrayObject
 from agnostic_dl.autograd.tape import Buffer, Edge, Entry, Node
 from agnostic_dl.errors import DTypeError, GradientError
 from agnostic_dl.primitives import PRIMITIVES, Primitive, library_of, operations
+from agnostic_dl.primitives.definition import escape
 
 _FILLABLE = (PRIMITIVES["copy"], PRIMITIVES["index_set"])
 
@@ -28,7 +29,7 @@ class Tensor(ArrayObject):
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
         if isinstance(array, Tensor):
-            array = array.data
+            array = array._value
         elif not hasattr(array, "__array_namespace__") and not hasattr(array, "__dlpack__"):
             array = backends.get_backend().asarray(array)
         self._array: Any = array
@@ -41,11 +42,17 @@ class Tensor(ArrayObject):
     @property
     def data(self) -> Any:
         """The array itself, of the backend's class. Assigning replaces it, off the tape."""
-        return self._array
+        escape("the data of a Tensor was read: its values would be frozen")
+        return self._value
 
     @data.setter
     def data(self, array: Any) -> None:
-        self._array = array.data if isinstance(array, Tensor) else array
+        self._array = array._value if isinstance(array, Tensor) else array
+
+    @property
+    def _value(self) -> Any:
+        """The array, for operations that go through the primitives."""
+        return self._array
 
     @property
     def requires_grad(self) -> bool:
@@ -55,10 +62,10 @@ class Tensor(ArrayObject):
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
         if wanted and self._edge is None:
-            if not can_differentiate(self.data):
+            if not can_differentiate(self._value):
                 raise DTypeError(
                     f"only floating-point Tensors can require gradients, this one is "
-                    f"{self.data.dtype}: convert it first, say to float32"
+                    f"{self._value.dtype}: convert it first, say to float32"
                 )
             self._edge = (Node(), 0)
         elif not wanted:
@@ -80,7 +87,7 @@ class Tensor(ArrayObject):
 
     def detach(self) -> Tensor:
         """The same array, off the tape."""
-        return Tensor(self.data)
+        return Tensor(self._value)
 
     def backward(self, gradient: Any = None, *, keep_graph: bool = False) -> None:
         """Add the gradient of this scalar to `.grad` of every leaf that it was computed from.
@@ -92,12 +99,12 @@ class Tensor(ArrayObject):
             raise GradientError(
                 "backward() needs a Tensor that was computed from one with requires_grad=True"
             )
-        xp = operations(library_of("backward", (self.data,))[1])
+        xp = operations(library_of("backward", (self._value,))[1])
         seed = conjugate(xp, seed_for(self, gradient, xp))
         found = tape.backprop([(self._edge, seed)], xp, lift=lift, keep_graph=keep_graph)
         for leaf, g in found.items():
             g = conjugate(xp, g)
-            leaf.grad = Tensor(g if leaf.grad is None else xp.add(leaf.grad.data, g))
+            leaf.grad = Tensor(g if leaf.grad is None else xp.add(leaf.grad._value, g))
 
     # -- tracing ------------------------------------------------------------------------------
 
@@ -107,7 +114,7 @@ class Tensor(ArrayObject):
         for arg in args:
             if isinstance(arg, Tensor):
                 edge = arg._edge
-                arrays.append(arg._array if type(arg) is Tensor else arg.data)
+                arrays.append(arg._array if type(arg) is Tensor else arg._value)
                 edges.append(edge)
                 if edge is not None:
                     watched = True
@@ -141,17 +148,17 @@ class Tensor(ArrayObject):
         return own and tape.depth.get() > 0
 
     def _rebind(self, new: Tensor) -> None:
-        self.data = new.data
+        self.data = new._value
         self._edge = new._edge
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         from agnostic_dl.autograd.array_api import tensor_namespace
 
-        return tensor_namespace(library_of("Tensor", (self.data,))[1])
+        return tensor_namespace(library_of("Tensor", (self._value,))[1])
 
     def __repr__(self) -> str:
         grad = ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor({self.data!r}{grad})"
+        return f"Tensor({self._value!r}{grad})"
 
 
 def lift(array: Any, edge: Edge | None, new: Any = Tensor.__new__) -> Tensor:
@@ -193,21 +200,21 @@ def conjugate(xp: Any, g: Any) -> Any:
 def seed_for(out: Tensor, gradient: Any, xp: Any) -> Any:
     """The cotangent to start from, as a plain array: 1 for a scalar, else what was given."""
     if gradient is None:
-        if out.data.shape != ():
+        if out._value.shape != ():
             raise GradientError(
-                f"the gradient of a result of shape {tuple(out.data.shape)} needs a cotangent of "
+                f"the gradient of a result of shape {tuple(out._value.shape)} needs a cotangent of "
                 f"that shape: reduce it to a scalar first, say with sum or mean, or pass one"
             )
-        if xp.isdtype(out.data.dtype, "complex floating"):
+        if xp.isdtype(out._value.dtype, "complex floating"):
             raise GradientError(
                 "the gradient of a complex result needs a cotangent: make it real first, say with "
                 "real or abs, or pass one"
             )
-        return xp.ones_like(out.data)
-    gradient = gradient.data if isinstance(gradient, Tensor) else gradient
-    if tuple(gradient.shape) != tuple(out.data.shape):
+        return xp.ones_like(out._value)
+    gradient = gradient._value if isinstance(gradient, Tensor) else gradient
+    if tuple(gradient.shape) != tuple(out._value.shape):
         raise GradientError(
             f"the cotangent has shape {tuple(gradient.shape)}, expected that of the result, "
-            f"{tuple(out.data.shape)}"
+            f"{tuple(out._value.shape)}"
         )
     return gradient

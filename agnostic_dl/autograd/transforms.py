@@ -111,16 +111,18 @@ class _Call:
             if not hasattr(value, "dtype"):
                 value = backends.get_backend().asarray(value)
             value = Tensor(value)
-        if not can_differentiate(value.data):
+        if not can_differentiate(value._value):
             raise DTypeError(
                 f"grad expects floating-point arguments, got {value.dtype}: convert the argument, "
                 f"or leave it out of argnums"
             )
         # An identity on the tape: a place of its own that still leads to the outer graph.
         edges = (value._edge,) if value._edge is not None else ()
-        node = Entry(PRIMITIVES["positive"] if edges else None, edges, (value.data,), value.data)
+        node = Entry(
+            PRIMITIVES["positive"] if edges else None, edges, (value._value,), value._value
+        )
         self.targets.append(node)
-        return lift(value.data, (node, 0))
+        return lift(value._value, (node, 0))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -141,7 +143,7 @@ class _Call:
                     f"the differentiated function returned {type(out).__name__}, expected a Tensor "
                     f"computed from its arguments (a plain array has left the tape)"
                 )
-        xp = operations(library_of("grad", (outs[0].data,))[1])
+        xp = operations(library_of("grad", (outs[0]._value,))[1])
         seeds = []
         for out, cotangent in zip(outs, cotangents, strict=True):
             seed = seed_for(out, cotangent, xp)
@@ -158,7 +160,7 @@ class _Call:
         def gradient(value: Tensor) -> Any:
             g = found.get(next(nodes))
             return self.release(
-                Tensor(xp.zeros_like(value.data)) if g is None else conjugate(xp, g)
+                Tensor(xp.zeros_like(value._value)) if g is None else conjugate(xp, g)
             )
 
         return tuple(tree.map_leaves(gradient, self.inputs))
@@ -166,8 +168,8 @@ class _Call:
     def release(self, value: Any) -> Any:
         """Raw in, raw out; unless someone outside still differentiates through the value."""
         if self.nested and isinstance(value, Tensor):
-            return value if value.requires_grad or not self.raw else value.data
-        plain = value.data if isinstance(value, Tensor) else value
+            return value if value.requires_grad or not self.raw else value._value
+        plain = value._value if isinstance(value, Tensor) else value
         if self.raw or not hasattr(plain, "dtype"):
             return plain
         return Tensor(plain)

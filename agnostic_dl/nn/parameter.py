@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from agnostic_dl import backends, random
 from agnostic_dl.autograd import Tensor
 from agnostic_dl.errors import AgnosticDLError, ShapeError
 from agnostic_dl.nn import init as initializers
+
+#: Fetches the values of a parameter from whoever keeps them.
+Reader = Callable[[], Any]
 
 
 class UninitializedError(AgnosticDLError, RuntimeError):
@@ -22,7 +26,7 @@ class Parameter(Tensor):
     :mod:`agnostic_dl.nn.init`. *dtype*: by name, "float32" by default.
     """
 
-    __slots__ = ("dtype_name", "initializer", "shape_")
+    __slots__ = ("_reader", "dtype_name", "initializer", "shape_")
 
     _trainable = True
 
@@ -33,6 +37,7 @@ class Parameter(Tensor):
         declared = isinstance(shape, tuple) and all(isinstance(n, int) for n in shape)
         self.initializer = initializer or initializers.zeros
         self._edge = None
+        self._reader: Reader | None = None
         self._array = None if declared else Tensor(shape).data
         self.shape_ = tuple(shape if declared else self._array.shape)
         self.dtype_name = dtype
@@ -42,6 +47,24 @@ class Parameter(Tensor):
     @property
     def data(self) -> Any:
         """The array; assigning replaces the values and keeps the shape."""
+        return self._value
+
+    @data.setter
+    def data(self, array: Any) -> None:
+        array = array._value if isinstance(array, Tensor) else array
+        if tuple(array.shape) != self.shape_:
+            raise ShapeError(
+                f"a parameter of shape {self.shape_} cannot take values of shape "
+                f"{tuple(array.shape)}"
+            )
+        self._array, self._reader = array, None
+        if self._trainable and self._edge is None:
+            self.requires_grad = True
+
+    @property
+    def _value(self) -> Any:
+        if self._array is None and self._reader is not None:
+            self._array = self._reader()
         if self._array is None:
             raise UninitializedError(
                 f"a parameter of shape {self.shape_} has no values yet: call model.init(seed) or "
@@ -49,22 +72,27 @@ class Parameter(Tensor):
             )
         return self._array
 
-    @data.setter
-    def data(self, array: Any) -> None:
-        array = array.data if isinstance(array, Tensor) else array
-        if tuple(array.shape) != self.shape_:
-            raise ShapeError(
-                f"a parameter of shape {self.shape_} cannot take values of shape "
-                f"{tuple(array.shape)}"
-            )
-        self._array = array
-        if self._trainable and self._edge is None:
-            self.requires_grad = True
+    def held_by(self, reader: Reader | None) -> None:
+        """Let *reader* fetch the values from now on, when they are first asked for.
+
+        A captured training step keeps them; assigning :attr:`data` takes them back.
+        """
+        self._array, self._reader = None, reader
+
+    def is_held_by(self, reader: Reader) -> bool:
+        """Whether the values are still those that *reader* fetches."""
+        return self._reader is reader
+
+    def __getstate__(self) -> Any:
+        _ = self._array is None and self._reader is not None and self._value
+        state: Any = object.__getstate__(self)
+        nothing, slots = state
+        return nothing, {**slots, "_reader": None}
 
     @property
     def initialized(self) -> bool:
         """Whether it has values."""
-        return self._array is not None
+        return self._array is not None or self._reader is not None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,16 +112,16 @@ class Parameter(Tensor):
     def as_values(self, values: Any, current: backends.Backend) -> Any:
         """*values* (host data or arrays) as an array in this dtype, where this parameter lives."""
         values = values.data if isinstance(values, Tensor) else values
-        if self._array is None:
+        if not self.initialized:
             return current.asarray(values, dtype=current.dtypes[self.dtype_name])
-        return backends.backend_of(self._array).asarray(values, dtype=self._array.dtype)
+        return backends.backend_of(self._value).asarray(values, dtype=self._value.dtype)
 
     def cast(self, dtype: str) -> None:
         """Convert the values, or what they will be, to the dtype of that name."""
         self.dtype_name = dtype
-        if self._array is not None:
-            backend = backends.backend_of(self._array)
-            self.data = backend.xp.astype(self._array, backend.dtypes[dtype])
+        if self.initialized:
+            backend = backends.backend_of(self._value)
+            self.data = backend.xp.astype(self._value, backend.dtypes[dtype])
 
     def __repr__(self) -> str:
         values = "" if self.initialized else ", uninitialised"

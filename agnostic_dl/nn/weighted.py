@@ -123,7 +123,8 @@ class BatchNorm2d(Module):
 
     def _track(self, running: Buffer, new: Any, weight: float, momentum: float = 0.0) -> None:
         p, kept = PRIMITIVES, 1.0 - (momentum or weight)
-        running.data = p["add"](p["multiply"](running.data, kept), p["multiply"](new.data, weight))
+        share = p["multiply"](new.detach(), weight)
+        running.data = p["add"](p["multiply"](running.data, kept), share)
 
     def extra_repr(self) -> str:
         """Channels and constants."""

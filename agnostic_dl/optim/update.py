@@ -81,7 +81,7 @@ def apply_update(
 
 
 def _plain_array(value: Any) -> Any:
-    return value.data if isinstance(value, Tensor) else value
+    return value._value if isinstance(value, Tensor) else value
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from agnostic_dl.primitives import (
     reduction,
     searching,
     spectral,
+    storage,
     transcendental,
 )
 from agnostic_dl.primitives.definition import Primitive, Traced, library_of, primitive, zero
@@ -36,7 +37,7 @@ __all__ = ["PRIMITIVES", "Primitive", "Traced", "library_of", "operations", "pri
 _ROOMS = (
     elementwise, complex_numbers, casting, transcendental, logic, reduction, cumulative, searching,
     indexing, manipulation, contraction, linear_algebra, norms, spectral, fourier, convolution,
-    pooling, normalization, activation, classification, noise,
+    pooling, normalization, activation, classification, noise, storage,
 )  # fmt: skip
 
 #: Every primitive of the core by name; those of the standard's extensions as "linalg.inv".

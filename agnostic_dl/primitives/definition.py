@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from agnostic_dl import backends
@@ -17,6 +18,23 @@ from agnostic_dl.errors import AgnosticDLError, ArrayMixError, DTypeError, Usage
 Rule = Callable[..., Any]
 
 _PYTHON_SCALARS = (bool, int, float, complex, type(None))  # None: an array left out
+
+
+#: What notes every primitive that computes in this context; see `primitives/recorder.py`.
+watcher: ContextVar[Any] = ContextVar("agnostic_dl_recorder", default=None)
+_watching = watcher.get
+
+
+def escape(reason: str) -> None:
+    """Tell the recorder, if there is one, that the step does what a program cannot follow."""
+    recorder = _watching()
+    if recorder is not None:
+        recorder.escape(reason)
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether an operand is a Python number, or None for an array left out."""
+    return isinstance(value, _PYTHON_SCALARS) and not hasattr(value, "dtype")
 
 
 class Traced:
@@ -129,7 +147,14 @@ class Primitive:
         return arrays
 
     def run(self, arrays: tuple[Any, ...], static: dict[str, Any]) -> Any:
-        """Compute on arrays of one library: by its kernel of this name, else by the forward."""
+        """Compute on arrays of one library, under the eyes of the recorder if there is one."""
+        recorder = _watching()
+        if recorder is not None:
+            return recorder.apply(self, arrays, static)
+        return self.compute(arrays, static)
+
+    def compute(self, arrays: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """Compute on arrays: by the kernel of this name, else by the forward."""
         array_type, xp = library_of(self.name, arrays)
         kernel = backends.kernels_for(array_type).get(self.name)
         try:
@@ -152,7 +177,7 @@ def library_of(name: str, arrays: tuple[Any, ...]) -> tuple[type, Any]:
     for array in arrays:
         library = _LIBRARIES.get(type(array))
         if library is None:
-            if isinstance(array, _PYTHON_SCALARS) and not hasattr(array, "dtype"):
+            if is_scalar(array):
                 continue
             library = _register(name, array)
         if found is None:

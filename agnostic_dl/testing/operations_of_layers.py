@@ -203,3 +203,11 @@ def _dropout_mask(d: Draw) -> Any:
 
     key = random.key_array(d.xp, random.key(0))
     return (key,), {"stream": random.key(1), "shape": (3,), "keep": 0.5, "dtype": d.xp.float64}
+
+
+# -- storage ---------------------------------------------------------------------------------------
+
+sampler("pack")(lambda d: (tuple(d.reals(d.shape()) for _ in range(d.choice(1, 2, 3))), {}))
+sampler("unpack")(
+    lambda d: ((d.reals((9,)),), {"shapes": ((2,), (2, 3), ()), "index": d.choice(0, 1, 2)})
+)
