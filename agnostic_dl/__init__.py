@@ -32,6 +32,7 @@ _LAZY: dict[str, tuple[str, str | None]] = {
     "optimizer": ("optim", "optimizer"),
     "Trainer": ("train", "Trainer"),
     "train_step": ("train", "train_step"),
+    "program": ("train", "program"),
     "compare": ("train", "compare"),
     "diagnose": ("train", "diagnose"),
     "losses": ("nn.losses", None),
@@ -96,4 +97,4 @@ if TYPE_CHECKING:
     from agnostic_dl.optim import list_optimizers, optimizer, schedules  # noqa: F401
     from agnostic_dl.plugins import PluginInfo, list_plugins  # noqa: F401
     from agnostic_dl.primitives import primitive  # noqa: F401
-    from agnostic_dl.train import Trainer, compare, diagnose, train_step  # noqa: F401
+    from agnostic_dl.train import Trainer, compare, diagnose, program, train_step  # noqa: F401

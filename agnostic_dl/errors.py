@@ -69,5 +69,9 @@ class AgnosticDLWarning(UserWarning):
     """Base of all warnings of this library."""
 
 
+class CaptureWarning(AgnosticDLWarning):
+    """A training step could not be captured as a program, and runs eagerly."""
+
+
 class CheckpointWarning(AgnosticDLWarning):
     """A checkpoint was usable only in part: an older generation, or made by other versions."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from agnostic_dl.autograd import Tensor
 from agnostic_dl.errors import UsageError
 from agnostic_dl.nn import functional as F
 from agnostic_dl.nn.module import Module
@@ -133,7 +134,7 @@ class Standardize(Module):
         """Shift and scale the last axis."""
         from array_api_compat import device
 
-        plain = getattr(x, "data", x) if hasattr(x, "requires_grad") else x
+        plain = x._value if isinstance(x, Tensor) else x
         xp = library_of("Standardize", (plain,))[1]
         scale, shift = (
             xp.asarray(values, dtype=plain.dtype, device=device(plain))
@@ -200,7 +201,7 @@ class Dropout(Module):
             return x
         from array_api_compat import device
 
-        plain = getattr(x, "data", x) if hasattr(x, "requires_grad") else x
+        plain = x._value if isinstance(x, Tensor) else x
         xp = library_of("Dropout", (plain,))[1]
         stream = current_stream() or self._own
         key, words = stream.draw(xp, self.path, device(plain))

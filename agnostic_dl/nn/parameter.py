@@ -79,9 +79,10 @@ class Parameter(Tensor):
         """
         self._array, self._reader = None, reader
 
-    def is_held_by(self, reader: Reader) -> bool:
-        """Whether the values are still those that *reader* fetches."""
-        return self._reader is reader
+    @property
+    def reader(self) -> Reader | None:
+        """Who fetches the values; None: they are here."""
+        return self._reader
 
     def __getstate__(self) -> Any:
         _ = self._array is None and self._reader is not None and self._value

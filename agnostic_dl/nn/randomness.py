@@ -12,15 +12,21 @@ from contextvars import ContextVar
 from typing import Any
 
 from agnostic_dl import random
+from agnostic_dl.primitives.definition import enters
 
 _stream: ContextVar[Stream | None] = ContextVar("agnostic_dl_random_stream", default=None)
+
+
+def step_key(seed: int, step: int) -> random.Key:
+    """The key that all draws of one step are folded from."""
+    return random.fold(random.key(seed), "step", step)
 
 
 class Stream:
     """The draws of one step."""
 
     def __init__(self, seed: int, step: int) -> None:
-        self.key = random.fold(random.key(seed), "step", step)
+        self.key = step_key(seed, step)
         self._arrays: dict[Any, Any] = {}
         self._calls: dict[str, int] = {}
 
@@ -28,6 +34,7 @@ class Stream:
         """The step's key as an array, and the words that tell this draw from its others."""
         if xp not in self._arrays:
             self._arrays[xp] = random.key_array(xp, self.key, device=device)
+            enters("key", self._arrays[xp])
         call = self._calls.get(name, 0)
         self._calls[name] = call + 1
         return self._arrays[xp], random.fold(random.name_words(name), call)

@@ -13,7 +13,13 @@ from typing import Any, Protocol
 from agnostic_dl.errors import UsageError
 from agnostic_dl.optim.base import Optimizer
 from agnostic_dl.optim.schedules import Metric, Schedule, check_rate
-from agnostic_dl.optim.update import apply_update, init_state, learning_rate_at, scalars_for
+from agnostic_dl.optim.update import (
+    apply_update,
+    as_arrays,
+    init_state,
+    learning_rate_at,
+    scalars_for,
+)
 from agnostic_dl.primitives import PRIMITIVES
 
 #: {"step": int, "schedules": [state, ...], "slots": {parameter: {name: array}}}
@@ -107,18 +113,25 @@ class Engine:
         step = state["step"] + 1
         wanted = {n: g for n, g in grads.items() if self.optimizer_for(n) is not None}
         clipped = clip_by_global_norm(wanted, self.clip_norm) if self.clip_norm else wanted
-        numbers = {
-            id(o): scalars_for(o, learning_rate_at(o, step, memory), step)
-            for o, memory in zip(self.optimizers, state["schedules"], strict=True)
-        }
+        numbers = self.scalars(state)
         new_params, slots = dict(params), dict(state["slots"])
         for name, grad in clipped.items():
             optimizer = self.optimizer_for(name)
             assert optimizer is not None
+            param = params[name]
+            arrays = as_arrays(numbers[id(optimizer)], param)
             new_params[name], slots[name] = apply_update(
-                optimizer, params[name], grad, slots[name], numbers[id(optimizer)]
+                optimizer, param, grad, slots[name], arrays
             )
         return new_params, {"step": step, "schedules": state["schedules"], "slots": slots}
+
+    def scalars(self, state: EngineState) -> dict[int, dict[str, float]]:
+        """The numbers of the next step that each optimizer's update declares, by its identity."""
+        step = state["step"] + 1
+        return {
+            id(o): scalars_for(o, learning_rate_at(o, step, memory), step)
+            for o, memory in zip(self.optimizers, state["schedules"], strict=True)
+        }
 
     def observe(self, state: EngineState, metric: Metric) -> EngineState:
         """Tell the schedules a validation metric, or several by name; those that watch react."""

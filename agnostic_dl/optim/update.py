@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -53,23 +54,30 @@ def init_state(optimizer: Optimizer, param: Any) -> dict[str, Any]:
         return _plain(optimizer.init(xp, Tensor(param)))
 
 
-def apply_update(
-    optimizer: Optimizer, param: Any, grad: Any, state: dict[str, Any], scalars: dict[str, float]
-) -> tuple[Any, dict[str, Any]]:
-    """Update one plain array: every operation goes through the primitives."""
+def as_arrays(scalars: Mapping[str, float], param: Any) -> dict[str, Any]:
+    """The numbers of one step as 0-d arrays of the parameter's real dtype, where it lies."""
     from array_api_compat import device
 
-    library = library_of("optimizer", (param, grad))[1]
+    library = library_of("optimizer", (param,))[1]
     name = str(param.dtype).rpartition(".")[2]
     real = getattr(library, _REAL_OF[name]) if name in _REAL_OF else param.dtype
-    numbers = {
-        key: Tensor(library.asarray(value, dtype=real, device=device(param)))
+    return {
+        key: library.asarray(value, dtype=real, device=device(param))
         for key, value in scalars.items()
     }
+
+
+def apply_update(
+    optimizer: Optimizer, param: Any, grad: Any, state: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """Update one plain array, given the step's :func:`as_arrays`; all through the primitives."""
+    library = library_of("optimizer", (param, grad))[1]
     with no_grad():
         wrapped = {key: Tensor(value) for key, value in state.items()}
+        scalars = {key: Tensor(value) for key, value in numbers.items()}
         new, new_state = optimizer.update(
-            tensor_namespace(library), Tensor(param), Tensor(grad), wrapped, **numbers
+            tensor_namespace(library), Tensor(param), Tensor(grad), wrapped, **scalars
         )
     new = _plain_array(new)
     if new.shape != param.shape or new.dtype != param.dtype:
@@ -101,7 +109,8 @@ def step(
     param, grad = _plain_array(param), _plain_array(grad)
     rate = learning_rate_at(optimizer, step) if learning_rate is None else learning_rate
     plain = init_state(optimizer, param) if state is None else _plain(state)
-    new, new_state = apply_update(optimizer, param, grad, plain, scalars_for(optimizer, rate, step))
+    numbers = as_arrays(scalars_for(optimizer, rate, step), param)
+    new, new_state = apply_update(optimizer, param, grad, plain, numbers)
     if raw:
         return new, new_state
     return Tensor(new), {name: Tensor(value) for name, value in new_state.items()}

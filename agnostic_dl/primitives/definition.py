@@ -32,6 +32,13 @@ def escape(reason: str) -> None:
         recorder.escape(reason)
 
 
+def enters(name: str, array: Any) -> None:
+    """Tell the recorder, if there is one, that the array is the step's input of that name."""
+    recorder = _watching()
+    if recorder is not None:
+        recorder.input(name, array)
+
+
 def is_scalar(value: Any) -> bool:
     """Whether an operand is a Python number, or None for an array left out."""
     return isinstance(value, _PYTHON_SCALARS) and not hasattr(value, "dtype")

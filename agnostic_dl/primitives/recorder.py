@@ -8,6 +8,7 @@ of an array, its raw data) ends the recording, since the program could not follo
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +27,7 @@ class Recorder:
     def __init__(self, xp: Any) -> None:
         self.xp = xp
         self._numbers: dict[int, int] = {}
-        self._held: list[Any] = []
+        self._held: dict[int, Any] = {}
         self.values: dict[int, Value] = {}
         self.code: list[Instruction] = []
         self.inputs: dict[str, int] = {}
@@ -62,9 +63,21 @@ class Recorder:
     def _new(self, array: Any) -> int:
         number = len(self.values)
         self.values[number] = Value(tuple(array.shape), dtype_name(array.dtype))
-        self._numbers[id(array)] = number
-        self._held.append(array)
+        self._remember(array, number)
         return number
+
+    def _remember(self, array: Any, number: int) -> None:
+        """Know the array by its identity for as long as it lives; identities are used again."""
+        identity = id(array)
+        self._numbers[identity] = number
+        try:
+            self._held[number] = weakref.ref(array, lambda _: self._forget(identity, number))
+        except TypeError:  # an array that cannot be referred to weakly is kept
+            self._held[number] = array
+
+    def _forget(self, identity: int, number: int) -> None:
+        if self._numbers.get(identity) == number:
+            del self._numbers[identity]
 
     def _name_of(self, array: Any) -> str:
         number = self._numbers[id(array)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agnostic_dl.train.callback import Callback
 from agnostic_dl.train.history import History
+from agnostic_dl.train.recording import program
 from agnostic_dl.train.saving import Checkpoints, stop_on_signals
 from agnostic_dl.train.step import TrainStep, train_step
 from agnostic_dl.train.trainer import Trainer
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Callback", "Checkpoints", "Diagnosis", "History", "TrainStep", "Trainer", "XRay", "compare",
-    "diagnose", "range_test", "stop_on_signals", "train_step",
+    "diagnose", "program", "range_test", "stop_on_signals", "train_step",
 ]  # fmt: skip
 
 #: The laboratory is imported when it is first used.

@@ -35,13 +35,13 @@ def _probably_finite(arrays: list[Any]) -> bool:
     """False if a number is not finite, and perhaps where a sum of large ones overflows."""
     totals: dict[Any, Any] = {}
     for array in arrays:
-        total = _carried(array)
+        total = carried(array)
         known = totals.get(array.dtype)
         totals[array.dtype] = total if known is None else PRIMITIVES["add"](known, total)
     return all(_is_finite_scalar(total) for total in totals.values())
 
 
-def _carried(array: Any) -> Any:
+def carried(array: Any) -> Any:
     """A 0-d array that is not finite if any number of *array* is not."""
     if math.prod(array.shape) < _LARGE or "float" not in str(array.dtype):
         return PRIMITIVES["sum"](array) if array.shape else array

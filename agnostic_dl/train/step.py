@@ -14,38 +14,65 @@ from agnostic_dl.nn.randomness import random_stream
 from agnostic_dl.optim.engine import Engine, EngineState, as_engine
 from agnostic_dl.primitives import library_of, operations
 from agnostic_dl.train import health
+from agnostic_dl.train.capture import Capture
 
 
 class TrainStep:
     """A callable ``step(x, y)`` that updates its model once; made by :func:`train_step`."""
 
     def __init__(
-        self, model: Module, loss: losses.Loss, engine: Engine, seed: int, check: bool = False
-    ) -> None:
+        self, model: Module, loss: losses.Loss, engine: Engine, seed: int, check: bool = False,
+        capture: bool = True,
+    ) -> None:  # fmt: skip
         self.model, self.loss, self.engine, self.seed = model, loss, engine, seed
         #: Whether every step is held to be finite before it changes anything; synchronises.
         self.check = check
         if not model.initialized:
             model.init(seed, missing_only=True)
-        self.state: EngineState = engine.init(self._arrays())
+        arrays = self._arrays()
+        #: The engine's state, but for the slots while a plan keeps them; see :attr:`state`.
+        self.position: EngineState = engine.init(arrays)
+        self._sample = next(iter(arrays.values()), None)
+        self._capture = Capture(self) if capture else None
 
     def _arrays(self) -> dict[str, Any]:
         return {name: p.data for name, p in self.model.parameters().items()}
 
     @property
+    def state(self) -> EngineState:
+        """The engine's state: the number of steps, the schedules' and the optimizers'."""
+        if self._capture is None:
+            return self.position
+        return {**self.position, "slots": self._capture.slots(self.position["slots"])}
+
+    @state.setter
+    def state(self, state: EngineState) -> None:
+        if self._capture is not None:
+            self._capture.release()
+        self.position = state
+
+    def advance(self) -> None:
+        """Count a step that a plan has made."""
+        self.position = {**self.position, "step": self.position["step"] + 1}
+
+    def take_back(self, slots: dict[str, Any]) -> None:
+        """Keep the optimizers' state here again, not in a plan."""
+        self.position = {**self.position, "slots": slots}
+
+    @property
     def backend(self) -> backends.Backend:
         """The backend that holds the model."""
-        return backends.backend_of(next(iter(self._arrays().values())))
+        return backends.backend_of(self._sample)
 
     @property
     def count(self) -> int:
         """How many steps have been made."""
-        return int(self.state["step"])
+        return int(self.position["step"])
 
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
-        return self.engine.learning_rate(self.state)
+        return self.engine.learning_rate(self.position)
 
     def __call__(self, x: Any, y: Any) -> Any:
         """One update on the batch (x, y); the loss before it, a 0-d array, not synchronised."""
@@ -55,6 +82,15 @@ class TrainStep:
         """As a call, but returns (loss, the model's outputs); a step that fails changes nothing."""
         backend = self.backend
         x, y = backend.asarray(x), backend.asarray(y)
+        if y is x:  # the recorder tells arrays apart by identity
+            y = backend.xp.asarray(x, copy=True)
+        if self._capture is not None:
+            found = self._capture.run(backend, x, y)
+            if found is not None:
+                return found
+        return self._eagerly(backend, x, y)
+
+    def _eagerly(self, backend: backends.Backend, x: Any, y: Any) -> tuple[Any, Any]:
         buffers = [(buffer, buffer.data) for buffer in self.model.buffers().values()]
         try:
             loss, outputs, grads = self.gradients(x, y)
@@ -82,12 +118,12 @@ class TrainStep:
             loss = self.loss(outputs, y)
         nodes = {name: p._edge[0] for name, p in parameters.items() if p._edge is not None}
         _check_loss(loss)
-        xp = operations(library_of("train_step", (loss.data,))[1])
+        xp = operations(library_of("train_step", (loss._value,))[1])
         found = tape.backprop(
-            [(loss._edge, xp.ones_like(loss.data))], xp, lift=lift, targets=list(nodes.values())
+            [(loss._edge, xp.ones_like(loss._value))], xp, lift=lift, targets=list(nodes.values())
         )
         grads = {name: found[node] for name, node in nodes.items() if node in found}
-        return loss.data, outputs.data, grads
+        return loss._value, outputs._value, grads
 
 
 def _check_loss(loss: Any) -> None:
@@ -102,7 +138,7 @@ def _check_loss(loss: Any) -> None:
 
 def train_step(
     model: Module, loss: str | losses.Loss, optimizer: Any, *, seed: int = 0,
-    precision: str | None = None, check: bool = False,
+    precision: str | None = None, check: bool = False, capture: bool = True,
 ) -> TrainStep:  # fmt: skip
     """Make the step ``step(x, y) -> loss`` that trains *model* in place.
 
@@ -111,11 +147,12 @@ def train_step(
     also feeds dropout. *precision*: None, the dtype of the parameters; no other is offered so far.
     *check*: raise NonFiniteError, with the layer, in the step in which the loss or a gradient is
     no longer finite, and DataError for labels beyond the outputs; this waits for the step, which a
-    device may not want.
+    device may not want. *capture*: record the step on its first batches of a shape, and run it
+    as the backend compiles it from then on; a step that cannot be captured runs eagerly and warns.
     """
     if precision is not None:
         raise UsageError(
             f"precision={precision!r} is not available on this backend: expected None (compute in "
             f"the parameters' dtype; model.astype('float64') changes that)"
         )
-    return TrainStep(model, losses.get(loss), as_engine(optimizer), int(seed), check)
+    return TrainStep(model, losses.get(loss), as_engine(optimizer), int(seed), check, capture)

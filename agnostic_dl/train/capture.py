@@ -1,0 +1,214 @@
+"""The captured training step: recorded once, compiled by the backend, run from then on.
+
+For each shape of batch the step is recorded twice, on the first two batches, and must be the same
+program; what is computed is the plan's from the first batch on, so that a run that was resumed goes
+on to the bit. The plan keeps parameters, buffers and optimizer state; whoever asks for them gets
+copies in the documented layout, and what is assigned in between is taken over.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agnostic_dl import backends, random
+from agnostic_dl.errors import CaptureWarning
+from agnostic_dl.nn.parameter import Parameter, Reader
+from agnostic_dl.nn.randomness import step_key
+from agnostic_dl.optim.engine import Engine
+from agnostic_dl.primitives.passes import optimize
+from agnostic_dl.primitives.program import Plan
+from agnostic_dl.primitives.recorder import differs
+from agnostic_dl.train.recording import FINITE, Recording, record, require_labels
+
+if TYPE_CHECKING:
+    from agnostic_dl.train.step import TrainStep
+
+
+@dataclass
+class _Entry:
+    """The plan for one shape of batch."""
+
+    recording: Recording
+    plan: Plan
+    draws: bool
+    verified: bool = False
+
+
+class Capture:
+    """The plans of one training step, and the state that they share."""
+
+    def __init__(self, step: TrainStep) -> None:
+        self.step = step
+        self._entries: dict[Any, _Entry] = {}
+        self._owner: _Entry | None = None
+        self._backend: backends.Backend | None = None
+        self._engine: Engine | None = None
+        #: What the model's arrays are read by, and whether they asked for gradients.
+        self._held: list[tuple[Parameter, Reader, bool]] = []
+        self._copies: dict[str, Any] = {}
+        #: Why the step runs eagerly; None: it does not.
+        self.reason: str | None = None
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def run(self, backend: backends.Backend, x: Any, y: Any) -> tuple[Any, Any] | None:
+        """One step by the plan: (loss, outputs); None, and nothing changed: it must be eager."""
+        step = self.step
+        if self.reason is not None or type(step.engine) is not Engine:
+            self.release()
+            return None
+        if self._owner is not None and not self._current(backend):
+            self.release()
+        key = x.shape, x.dtype, y.shape, y.dtype
+        entry = self._entries.get(key)
+        if entry is None or not entry.verified:
+            entry = self._recorded(backend, key, entry, x, y)
+            if entry is None:
+                return None
+        require_labels(step, entry.recording.program, y)
+        found = entry.plan.run(self._inputs(backend, entry, x, y))
+        if not found.get(FINITE, True):
+            self.release()  # the eager step finds out where it began, or that all is well
+            return None
+        self._changed()
+        return found["loss"], found["outputs"]
+
+    def _current(self, backend: backends.Backend) -> bool:
+        """Whether the plans still hold what the model and the step are made of."""
+        if backend is not self._backend or self.step.engine is not self._engine:
+            return False
+        return all(
+            parameter.reader is reader and (parameter._edge is not None) == trained
+            for parameter, reader, trained in self._held
+        )
+
+    def _inputs(self, backend: backends.Backend, entry: _Entry, x: Any, y: Any) -> dict[str, Any]:
+        step = self.step
+        inputs = {"x": x, "y": y}
+        for identity, values in step.engine.scalars(step.position).items():
+            names = entry.recording.scalars.get(identity)
+            if names:
+                for name, value in values.items():
+                    for target in names[name]:
+                        inputs[target] = value
+        if entry.draws:
+            key = step_key(step.seed, step.count + 1)
+            inputs["key"] = random.key_array(backend.xp, key, device=backend.device)
+        return inputs
+
+    # -- recording --------------------------------------------------------------------------------
+
+    def _recorded(
+        self, backend: backends.Backend, key: Any, entry: _Entry | None, x: Any, y: Any
+    ) -> _Entry | None:
+        recording = record(self.step, x, y)
+        if recording.reason is not None:
+            self._give_up(recording.reason)
+            return None
+        if entry is not None:
+            reason = differs(entry.recording.program, recording.program)
+            if reason is not None:
+                self._give_up(reason)
+                return None
+            entry.verified = True
+            return entry
+        program = optimize(recording.program)
+        like = None if self._owner is None else self._owner.plan
+        if like is not None and set(program.state) != set(like.program.state):
+            self._give_up("batches of another shape train other parameters")
+            return None
+        entry = _Entry(recording, backend.compile(program, like=like), "key" in program.inputs)
+        self._entries[key] = entry
+        if self._owner is None:
+            self._take_over(backend, entry)
+        return entry
+
+    def _give_up(self, reason: str) -> None:
+        self.release()
+        self.reason = reason
+        warnings.warn(
+            f"this training step cannot be captured and runs eagerly: {reason}. Pass capture=False "
+            f"to train_step if it is meant to",
+            CaptureWarning,
+            stacklevel=2,
+        )
+
+    # -- the state --------------------------------------------------------------------------------
+
+    def _take_over(self, backend: backends.Backend, entry: _Entry) -> None:
+        """Load the model's and the optimizer's arrays into the first plan."""
+        step, recording = self.step, entry.recording
+        params, buffers = step.model.parameters(), step.model.buffers()
+        arrays = {name: parameter.data for name, parameter in params.items()}
+        slots = step.state["slots"]
+        state: dict[str, Any] = {f"param.{name}": array for name, array in arrays.items()}
+        state |= {f"buffer.{name}": buffer.data for name, buffer in buffers.items()}
+        state |= {f"slot.{n}.{s}": a for n, kept in slots.items() for s, a in kept.items()}
+        for k, group in enumerate(recording.groups):
+            flats = group.arrays(arrays, slots)
+            state |= {f"flat.{k}.{name}": array for name, array in flats.items()}
+        entry.plan.load({name: state[name] for name in entry.plan.program.state})
+        self._owner, self._backend, self._engine = entry, backend, step.engine
+        self._hold(recording, {**params, **buffers}, arrays)
+
+    def _hold(self, recording: Recording, holders: Mapping[str, Any], arrays: Any) -> None:
+        places = {n: k for k, group in enumerate(recording.groups) for n in group.names}
+        assert self._owner is not None
+        held = set(self._owner.plan.program.state)
+        for name, parameter in holders.items():
+            kind = "param" if name in arrays else "buffer"
+            if name in places or f"{kind}.{name}" in held:
+                reader = partial(self._fetch, kind, name, places.get(name))
+                self._held.append((parameter, reader, parameter._edge is not None))
+                parameter.held_by(reader)
+
+    def _fetch(self, kind: str, name: str, place: int | None) -> Any:
+        """A copy of one array of the model."""
+        if place is None:
+            return self._copy(f"{kind}.{name}")
+        assert self._owner is not None
+        group = self._owner.recording.groups[place]
+        return group.views(self._copy(f"flat.{place}.param"))[name]
+
+    def _copy(self, name: str) -> Any:
+        """A copy of one array of the state as it is after the last step, made once."""
+        if name not in self._copies:
+            assert self._owner is not None
+            self._copies[name] = self._owner.plan.read(name)
+        return self._copies[name]
+
+    def _changed(self) -> None:
+        """A step was made: copies are of the past."""
+        self._copies.clear()
+        for parameter, reader, _ in self._held:
+            parameter.held_by(reader)
+        self.step.advance()
+
+    def slots(self, slots: Mapping[str, Any]) -> dict[str, Any]:
+        """The optimizer's state by parameter, given what it was; as plain arrays."""
+        if self._owner is None:
+            return dict(slots)
+        found, held = dict(slots), set(self._owner.plan.program.state)
+        for k, group in enumerate(self._owner.recording.groups):
+            views = {s: group.views(self._copy(f"flat.{k}.{s}")) for s in group.slots}
+            found |= {n: {s: views[s][n] for s in group.slots} for n in group.names}
+        for name, kept in slots.items():
+            if all(f"slot.{name}.{s}" in held for s in kept):
+                found[name] = {s: self._copy(f"slot.{name}.{s}") for s in kept}
+        return found
+
+    def release(self) -> None:
+        """Give the arrays back to the model and the step, and forget the plans."""
+        if self._owner is not None:
+            self.step.take_back(self.slots(self.step.position["slots"]))
+            for parameter, reader, _ in self._held:
+                if parameter.reader is reader:
+                    parameter.data = parameter.data
+        self._entries.clear()
+        self._held.clear()
+        self._copies.clear()
+        self._owner = self._backend = self._engine = None
