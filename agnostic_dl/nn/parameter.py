@@ -79,6 +79,10 @@ class Parameter(Tensor):
         """
         self._array, self._reader = None, reader
 
+    def take_back(self) -> None:
+        """Have the values here again, as the reader last fetched them."""
+        self._array, self._reader = self._value, None
+
     @property
     def reader(self) -> Reader | None:
         """Who fetches the values; None: they are here."""

@@ -46,12 +46,18 @@ class Capture:
         self._entries: dict[Any, _Entry] = {}
         self._owner: _Entry | None = None
         self._backend: backends.Backend | None = None
-        self._engine: Engine | None = None
+        #: What the step was made of when it was recorded.
+        self._made_of: tuple[Any, ...] = ()
         #: What the model's arrays are read by, and whether they asked for gradients.
         self._held: list[tuple[Parameter, Reader, bool]] = []
         self._copies: dict[str, Any] = {}
         #: Why the step runs eagerly; None: it does not.
         self.reason: str | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether plans hold the state."""
+        return self._owner is not None
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -75,11 +81,14 @@ class Capture:
             self.release()  # the eager step finds out where it began, or that all is well
             return None
         self._changed()
-        return found["loss"], found["outputs"]
+        return backend.asarray(found["loss"]), found["outputs"]
 
     def _current(self, backend: backends.Backend) -> bool:
         """Whether the plans still hold what the model and the step are made of."""
-        if backend is not self._backend or self.step.engine is not self._engine:
+        now = _made_of(self.step)
+        if backend is not self._backend or any(
+            a is not b for a, b in zip(now, self._made_of, strict=True)
+        ):
             return False
         return all(
             parameter.reader is reader and (parameter._edge is not None) == trained
@@ -152,7 +161,7 @@ class Capture:
             flats = group.arrays(arrays, slots)
             state |= {f"flat.{k}.{name}": array for name, array in flats.items()}
         entry.plan.load({name: state[name] for name in entry.plan.program.state})
-        self._owner, self._backend, self._engine = entry, backend, step.engine
+        self._owner, self._backend, self._made_of = entry, backend, _made_of(step)
         self._hold(recording, {**params, **buffers}, arrays)
 
     def _hold(self, recording: Recording, holders: Mapping[str, Any], arrays: Any) -> None:
@@ -207,8 +216,12 @@ class Capture:
             self.step.take_back(self.slots(self.step.position["slots"]))
             for parameter, reader, _ in self._held:
                 if parameter.reader is reader:
-                    parameter.data = parameter.data
+                    parameter.take_back()
         self._entries.clear()
         self._held.clear()
         self._copies.clear()
-        self._owner = self._backend = self._engine = None
+        self._owner = self._backend = None
+
+
+def _made_of(step: TrainStep) -> tuple[Any, ...]:
+    return step.engine, step.loss, step.seed, step.check

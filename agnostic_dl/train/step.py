@@ -65,6 +65,11 @@ class TrainStep:
         return backends.backend_of(self._sample)
 
     @property
+    def captured(self) -> bool:
+        """Whether a plan makes the steps; False before the first, and where they are eager."""
+        return self._capture is not None and self._capture.active
+
+    @property
     def count(self) -> int:
         """How many steps have been made."""
         return int(self.position["step"])

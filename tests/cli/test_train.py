@@ -237,14 +237,14 @@ def test_checkpoints_are_kept_within_an_epoch_as_asked(cli, monkeypatch, own_fol
 
 
 def test_out_of_memory_is_one_line_and_keeps_what_was_saved(cli, monkeypatch, own_folder):
-    plain = TrainStep.gradients
+    plain = TrainStep.run
 
-    def gradients(self, x, y):
+    def run(self, x, y):
         if self.count == 20:
             raise MemoryError("Unable to allocate 3.5 GiB for an array")
         return plain(self, x, y)
 
-    monkeypatch.setattr(TrainStep, "gradients", gradients)
+    monkeypatch.setattr(TrainStep, "run", run)
     result = cli(*LINEAR, "-e", 3, "-q", "--out", "r")
     assert result.code == 1
     assert len(result.err.splitlines()) == 1

@@ -87,6 +87,7 @@ def _bad_gradient(name: str, bad: float) -> Callable[[adl.Trainer], None]:
             return loss, outputs, {**grads, name: array}
 
         trainer.step.gradients = gradients  # type: ignore[method-assign]
+        trainer.step.state = trainer.step.state  # what was captured does not have it
 
     return act
 
