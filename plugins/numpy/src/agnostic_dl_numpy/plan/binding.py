@@ -13,8 +13,6 @@ from agnostic_dl_numpy import scratch, threads
 from agnostic_dl_numpy.plan import chains
 
 Call = Callable[[], Any]
-#: Elements up to which a call's own cost is what counts.
-SMALL = 1 << 14
 
 
 class Binder:
@@ -66,7 +64,7 @@ def _is(array: Any, out: Any) -> bool:
 
 
 def _is_small(operands: list[Any], outs: list[Any]) -> bool:
-    return all(a.size <= SMALL for a in (*operands, *outs) if isinstance(a, np.ndarray))
+    return all(a.size <= chains.SMALL for a in (*operands, *outs) if isinstance(a, np.ndarray))
 
 
 def _pack(operands: list[Any], out: Any) -> Call:

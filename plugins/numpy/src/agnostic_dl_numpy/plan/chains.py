@@ -15,8 +15,11 @@ from agnostic_dl.extend import Instruction, Literal, Program
 from agnostic_dl_numpy import scratch, threads
 
 CHAIN = "elementwise"
-#: Elements of a piece; with the registers it fits a core's L2 cache.
-PIECE = 1 << 16
+#: Elements of a piece; with the registers it fits a core's L2 cache; smaller ones
+#: cost more in handing the interpreter from thread to thread than they save.
+PIECE = 1 << 17
+#: Elements up to which a call's own cost is what counts.
+SMALL = 1 << 14
 
 #: The operations that a chain may have, each as its eager form computes it.
 UFUNCS: dict[str, Any] = {
@@ -138,10 +141,16 @@ def bind(chain: Instruction, ins: list[Any], outs: list[Any]) -> Callable[[], An
         if array.shape == out.shape and np.may_share_memory(array, out)
     }
     code = ChainCode(chain, aliases)
-    flat_ins = [a if a.shape == () else a.reshape(-1) for a in ins]
-    flat_outs = [a.reshape(-1) for a in outs]
+    # An array that does not lie in order is laid out so first, at each run.
+    plain = [a if a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in ins]
+    orders = [partial(np.copyto, p, a) for p, a in zip(plain, ins, strict=True) if p is not a]
+    flat_ins = [a if a.shape == () else a.reshape(-1) for a in plain]
+    return sequence([*orders, _bound(code, flat_ins, [a.reshape(-1) for a in outs])])
+
+
+def _bound(code: ChainCode, flat_ins: list[Any], flat_outs: list[Any]) -> Callable[[], Any]:
     total, dtype = flat_outs[0].size, flat_outs[0].dtype
-    if total <= PIECE:
+    if total <= SMALL:
         return _small(code, flat_ins, flat_outs, total, dtype)
     plan = threads.pieces(total, PIECE)
 
