@@ -70,8 +70,12 @@ class ArrayObject(Traced):
     __hash__ = object.__hash__
 
     data: Any
-    _value: Any
     requires_grad: bool
+
+    @property
+    def _value(self) -> Any:
+        """The array, for operations that go through the primitives."""
+        return self.data
 
     # -- attributes ---------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ def cases() -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
     labels = np.arange(40) % 10
     return [
         ("conv2d", (image, normal(3, 3, 16, 8)), CONV),
+        ("conv2d_bias", (image, normal(3, 3, 16, 8), normal(8)), {**CONV, "relu": True}),
         ("conv2d_input_grad", (image, normal(3, 3, 8, 16)), {**CONV, "size": (16, 16)}),
         ("conv2d_input_grad", (half, normal(3, 3, 8, 16)), {**STRIDED, "size": (16, 16)}),
         ("conv2d_weight_grad", (image, image), {**CONV, "kernel": (3, 3)}),

@@ -1,0 +1,277 @@
+"""Plans: what they compute is what interpreting the program computes, to the bit."""
+
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import agnostic_dl as adl
+from agnostic_dl import nn
+from agnostic_dl.extend import Instruction, Literal, Program, Value, optimize
+from agnostic_dl.primitives.program import interpret
+from agnostic_dl_numpy.plan import compile_program
+from agnostic_dl_numpy.plan.chains import CHAIN, PIECE, chained
+from agnostic_dl_numpy.plan.memory import Need, offsets
+from agnostic_dl_numpy.plan.rewrites import rewrite
+
+
+@pytest.fixture(autouse=True)
+def own_kernels():
+    with adl.use_backend("numpy", kernels=()) as backend:
+        yield backend
+
+
+def recorded(model, shape, optimizer=None, batch=16, classes=10, **options):
+    step = adl.train_step(model, "cross_entropy", optimizer or adl.optimizer("adam"), **options)
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(batch, *shape)).astype(np.float32)
+    return adl.program(step, x, draw.integers(0, classes, batch)), step
+
+
+def values_for(program, seed=0):
+    """Random arrays for every input; state that stands for squares is positive."""
+    draw, found = np.random.default_rng(seed), {}
+    for name, number in program.inputs.items():
+        value = program.values[number]
+        if name == "y":
+            found[name] = draw.integers(0, 3, value.shape).astype(value.dtype)
+        elif name == "key":
+            found[name] = np.array([seed, 2], np.uint32)
+        else:
+            array = draw.normal(size=value.shape) * 0.1
+            positive = name.endswith((".v", "_var", "size", "root", "rate"))
+            found[name] = np.asarray(np.abs(array) + 0.1 if positive else array, value.dtype)
+    return found
+
+
+def run(program, backend, spoiled=False, seeds=(0, 1)):
+    """Results and state after runs of a plan, and of the interpreter."""
+    plan = compile_program(program, backend)
+    outcomes = []
+    for seed in seeds:
+        arrays = values_for(program, seed)
+        plan.load({name: arrays[name] for name in program.state})
+        if spoiled:
+            plan.spoil()
+        rest = {name: a for name, a in arrays.items() if name not in program.state}
+        found = plan.run(rest)
+        found |= {name: plan.read(to) for name, to in program.donations.items()}
+        wanted = interpret(program, arrays, backend.xp)
+        outcomes.append((found, wanted))
+    return plan, outcomes
+
+
+NETWORKS = {
+    "mlp": (lambda: adl.models.create("mlp", input_shape=(6, 6, 1), classes=10), (6, 6, 1)),
+    "lenet": (lambda: adl.models.create("lenet", input_shape=(12, 12, 1), classes=10), (12, 12, 1)),
+    "cnn": (
+        lambda: adl.models.create("adam-paper-cnn", input_shape=(16, 16, 3), classes=10),
+        (16, 16, 3),
+    ),
+    "resnet": (lambda: adl.models.create("resnet20", input_shape=(8, 8, 3), classes=10), (8, 8, 3)),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("check", [True, False])
+def test_a_plan_is_its_program_to_the_bit(name, check, own_kernels):
+    model, shape = NETWORKS[name]
+    program, _ = recorded(model(), shape, check=check)
+    # Memory that is full of NaN before: nothing reads what was not written, or has been reused.
+    _, outcomes = run(program, own_kernels, spoiled=True)
+    for found, wanted in outcomes:
+        for key, array in wanted.items():
+            assert np.array_equal(found[key], array), key
+
+
+def test_values_share_memory(own_kernels):
+    model, shape = NETWORKS["resnet"]
+    program, _ = recorded(model(), shape)
+    plan, _ = run(program, own_kernels)
+    total = sum(v.size * 4 for v in program.values.values())
+    assert plan.nbytes < total / 3
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 20), st.integers(0, 20)), max_size=25))
+def test_what_lives_at_one_time_lies_apart(spans):
+    needs = {k: Need(size, min(a, b), max(a, b)) for k, (size, a, b) in enumerate(spans)}
+    places, total = offsets(needs)
+    for k, one in needs.items():
+        assert places[k] + one.size <= total
+        for j, other in needs.items():
+            if j < k and one.first <= other.last and other.first <= one.last:
+                assert places[k] + one.size <= places[j] or places[j] + other.size <= places[k], (
+                    one,
+                    other,
+                )
+
+
+def test_relu_moves_behind_the_pool_and_biases_into_convolutions(own_kernels):
+    model, shape = NETWORKS["cnn"]
+    program, _ = recorded(model(), shape)
+    changed = optimize(rewrite(program))
+    ops = [i.op for i in changed.code]
+    assert ops.count("conv2d_bias") == 3
+    assert "conv2d" not in ops
+    pools = [at for at, op in enumerate(ops) if op == "max_pool2d"]
+    assert [ops[at + 1] for at in pools] == ["relu"] * 3
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_ties_and_dead_windows_are_shared_out_as_before(kernel, own_kernels):
+    """Many equal values, and many windows without a positive one."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 1, bias=False), nn.ReLU(), nn.MaxPool2d(kernel, stride=2), nn.Flatten(),
+        nn.Linear(4 * (((9 - kernel) // 2) + 1) ** 2, 3),
+    )  # fmt: skip
+    program, _ = recorded(model, (9, 9, 1), classes=3)
+    arrays = values_for(program)
+    arrays["x"] = np.random.default_rng(1).integers(-2, 3, arrays["x"].shape).astype(np.float32)
+    plain = interpret(program, arrays, own_kernels.xp)
+    moved = interpret(optimize(rewrite(program)), arrays, own_kernels.xp)
+    for name, array in plain.items():
+        assert np.array_equal(moved[name], array), name
+
+
+def test_a_relu_that_something_else_sees_stays_where_it_is():
+    class Seen(nn.Module):
+        def __init__(self):
+            self.conv, self.fc = nn.Conv2d(1, 2, 3, padding=1), nn.Linear(2 * 4 + 2 * 16, 3)
+
+        def forward(self, x):
+            out = nn.functional.relu(self.conv(x))
+            pooled = nn.functional.max_pool2d(out, 2)
+            xp = adl.namespace("numpy")
+            flat = [xp.reshape(t, (t.shape[0], -1)) for t in (pooled, out)]
+            return self.fc(xp.concat(flat, axis=1))
+
+    program, _ = recorded(Seen(), (4, 4, 1), classes=3)
+    ops = [i.op for i in optimize(rewrite(program)).code]
+    assert ops.index("max_pool2d") < len(ops)
+    assert "relu" not in ops or ops.index("relu") < ops.index("max_pool2d")
+
+
+def chain_program(size, ops):
+    """a, b → a chain of operations, of which the last two values are outputs; a is donated."""
+    values = {0: Value((size,), "float32"), 1: Value((size,), "float32"), 2: Value((), "float32")}
+    code, last = [], [0, 1]
+    for k, op in enumerate(ops):
+        number = 3 + k
+        values[number] = Value((size,), "float32")
+        operands = {1: (last[-1],), 2: (last[-1], last[-2]), 3: (Literal(0.5), last[-1])}
+        arity, name = op
+        ins = (last[-1], 2) if arity == 4 else operands[arity]
+        code.append(Instruction(name, ins, (number,), {}))
+        last.append(number)
+    outputs = {"a": last[-1], "other": last[-2]}
+    return Program(values, tuple(code), {"a": 0, "b": 1, "c": 2}, outputs, {"a": "a"})
+
+
+OPS = [(2, "add"), (2, "multiply"), (1, "square"), (1, "negative"), (3, "multiply"), (4, "add"),
+       (2, "maximum"), (1, "tanh"), (1, "abs")]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [7, PIECE + 1])
+@settings(max_examples=25, deadline=None)
+@given(ops=st.lists(st.sampled_from(OPS), min_size=3, max_size=9))
+def test_chains_of_any_operations(ops, size):
+    backend = adl.get_backend("numpy")
+    program = chain_program(size, ops)
+    with np.errstate(all="ignore"):
+        _, outcomes = run(program, backend, spoiled=True)
+    for found, wanted in outcomes:
+        for name, array in wanted.items():
+            assert np.array_equal(found[name], array, equal_nan=True)
+
+
+def test_an_update_is_one_chain():
+    program, _ = recorded(NETWORKS["mlp"][0](), (6, 6, 1))
+    code = chained(program)
+    (chain,) = [i for i in code if i.op == CHAIN and len(i.static["code"]) > 8]
+    assert program.values[chain.outs[0]].size == sum(
+        np.prod(shape) for shape in program.code[0].static["shapes"]
+    )
+
+
+def test_where_the_guard_fails_nothing_is_changed(own_kernels):
+    model, shape = NETWORKS["resnet"]
+    program, _ = recorded(model(), shape, check=True)
+    plan = compile_program(program, own_kernels)
+    arrays = values_for(program)
+    plan.load({name: arrays[name] for name in program.state})
+    rest = {name: a for name, a in arrays.items() if name not in program.state}
+    rest["x"] = rest["x"].copy()
+    rest["x"][0, 0, 0, 0] = np.nan
+    with np.errstate(all="ignore"):
+        assert plan.run(rest) == {"finite": False}
+    for name in program.state:
+        assert np.array_equal(plan.read(name), arrays[name]), name
+
+
+def test_plans_of_other_batches_share_the_state(own_kernels):
+    model, shape = NETWORKS["lenet"]
+    large, step = recorded(model(), shape, batch=16)
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(5, *shape)).astype(np.float32), draw.integers(0, 10, 5)
+    small = adl.program(step, x, y)
+    first = compile_program(large, own_kernels)
+    second = compile_program(small, own_kernels, like=first)
+    arrays = values_for(large)
+    first.load({name: arrays[name] for name in large.state})
+    rest = {n: a for n, a in arrays.items() if n not in large.state}
+    second.run({**rest, "x": x, "y": y})
+    assert not np.array_equal(first.read("flat.0.param"), arrays["flat.0.param"])
+
+
+def test_results_and_copies_are_the_callers_own(own_kernels):
+    program, _ = recorded(NETWORKS["mlp"][0](), (6, 6, 1))
+    plan, _ = run(program, own_kernels)
+    arrays = values_for(program)
+    rest = {n: a for n, a in arrays.items() if n not in program.state}
+    kept = plan.run(rest)["outputs"]
+    before, copy = kept.copy(), plan.read("flat.0.param")
+    plan.run(rest)
+    assert np.array_equal(kept, before)
+    with pytest.raises(ValueError, match="read-only"):
+        copy[0] = 1.0
+
+
+def test_a_run_allocates_next_to_nothing(own_kernels):
+    program, _ = recorded(NETWORKS["lenet"][0](), (12, 12, 1), batch=64)
+    plan, _ = run(program, own_kernels)
+    arrays = values_for(program)
+    rest = {n: a for n, a in arrays.items() if n not in program.state}
+    tracemalloc.start()
+    try:
+        plan.run(rest)
+        tracemalloc.reset_peak()
+        start = tracemalloc.get_traced_memory()[0]
+        plan.run(rest)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    largest = max(v.size * 4 for v in program.values.values())
+    assert peak - start < largest / 2
+
+
+def test_a_profile_names_every_operation_and_changes_nothing(own_kernels):
+    program, _ = recorded(NETWORKS["lenet"][0](), (12, 12, 1))
+    plan, _ = run(program, own_kernels)
+    before = {name: plan.read(name) for name in program.state}
+    arrays = values_for(program)
+    times = plan.profile({n: a for n, a in arrays.items() if n not in program.state}, rounds=2)
+    assert {"conv2d_bias", "max_pool2d_grad", CHAIN} <= {name for name, _ in times}
+    assert times == sorted(times, key=lambda pair: -pair[1])
+    assert all(np.array_equal(before[name], plan.read(name)) for name in program.state)
+
+
+def test_an_output_that_is_an_input_is_handed_on(own_kernels):
+    program = chain_program(4, OPS[:3])
+    passed = replace(program, outputs={**program.outputs, "same": program.inputs["b"]})
+    _, outcomes = run(passed, own_kernels)
+    for found, wanted in outcomes:
+        assert np.array_equal(found["same"], wanted["same"])

@@ -1,0 +1,27 @@
+"""Convolutions of oneDNN for the NumPy backend, where its library is installed.
+
+Source: oneDNN's C API, version 3, https://uxlfoundation.github.io/oneDNN/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agnostic_dl.extend import hookimpl
+
+#: Above the kernels of NumPy's own and of compilers.
+priority = 20
+
+
+@hookimpl
+def agnostic_dl_kernels(backend_name: str) -> Mapping[str, Callable[..., Any]]:
+    if backend_name != "numpy":
+        return {}
+    from agnostic_dl_onednn import library
+
+    if library.reason() is not None:
+        return {}
+    from agnostic_dl_onednn.kernels import KERNELS
+
+    return KERNELS

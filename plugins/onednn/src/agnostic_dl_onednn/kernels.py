@@ -1,0 +1,195 @@
+"""The kernels: convolution with bias and ReLU, and its two adjoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ctypes import byref, c_float, c_int, c_void_p
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from agnostic_dl_numpy import scratch
+from agnostic_dl_onednn import library
+from agnostic_dl_onednn.library import CONVOLUTION_DIRECT, FORWARD_TRAINING, OneDNNError
+from agnostic_dl_onednn.primitive import Primitive, hwio, nhwc
+
+Pair = tuple[int, int]
+Borders = tuple[Pair, Pair]
+Shape = tuple[int, ...]
+
+#: Multiplications below which a call costs more than it saves.
+_WORTHWHILE = 1 << 20
+
+
+def conv2d(
+    xp: Any, x: Any, weight: Any, *, stride: Pair, padding: Borders, dilation: Pair, groups: int
+) -> Any:
+    """As the primitive: x (N, H, W, C), weight (kh, kw, C, O) → (N, H', W', O)."""
+    return _forward(x, weight, None, False, (stride, padding, dilation), groups)
+
+
+def conv2d_bias(
+    xp: Any, x: Any, weight: Any, bias: Any, *, relu: bool = False, stride: Pair, padding: Borders,
+    dilation: Pair, groups: int,
+) -> Any:  # fmt: skip
+    """As the primitive, bias and ReLU in the convolution's own pass."""
+    if not _takes(bias):
+        return NotImplemented
+    return _forward(x, weight, bias, relu, (stride, padding, dilation), groups)
+
+
+def _forward(x: Any, weight: Any, bias: Any, relu: bool, geometry: Any, groups: int) -> Any:
+    if groups != 1 or not _takes(x, weight):
+        return NotImplemented
+    made = _convolution("forward", x.shape, weight.shape, bias is not None, relu, *geometry)
+    if made is None:
+        return NotImplemented
+    primitive, shape = made
+    out = scratch.result(shape, x.dtype)
+    biases = {} if bias is None else {"bias": bias}
+    primitive(src=x, weights=weight, **biases, dst=out)
+    return out
+
+
+def conv2d_input_grad(
+    xp: Any, g: Any, weight: Any, *, size: Pair, stride: Pair, padding: Borders, dilation: Pair,
+    groups: int,
+) -> Any:  # fmt: skip
+    """As the primitive: g (N, H', W', O) → (N, H, W, C) with *size* = (H, W)."""
+    if groups != 1 or not _takes(g, weight):
+        return NotImplemented
+    shape = (g.shape[0], *size, weight.shape[2])
+    made = _convolution("data", shape, weight.shape, False, False, stride, padding, dilation)
+    if made is None or made[1] != g.shape:
+        return NotImplemented
+    dx = scratch.result(shape, g.dtype)
+    made[0](diff_dst=g, weights=weight, diff_src=dx)
+    return dx
+
+
+def conv2d_weight_grad(
+    xp: Any, x: Any, g: Any, *, kernel: Pair, stride: Pair, padding: Borders, dilation: Pair,
+    groups: int,
+) -> Any:  # fmt: skip
+    """As the primitive: x (N, H, W, C), g (N, H', W', O) → (kh, kw, C, O)."""
+    if groups != 1 or not _takes(x, g):
+        return NotImplemented
+    shape = (*kernel, x.shape[3], g.shape[3])
+    made = _convolution("weights", x.shape, shape, False, False, stride, padding, dilation)
+    if made is None or made[1] != g.shape:
+        return NotImplemented
+    dw = scratch.result(shape, x.dtype)
+    made[0](src=x, diff_dst=g, diff_weights=dw)
+    return dw
+
+
+def _takes(*arrays: Any) -> bool:
+    """Whether all are float32 arrays that lie in order, none empty."""
+    return all(
+        type(a) is np.ndarray and a.dtype == np.float32 and a.flags.c_contiguous and a.size > 0
+        for a in arrays
+    )
+
+
+@cache
+def _convolution(
+    kind: str, x: Shape, weight: Shape, bias: bool, relu: bool, stride: Pair, padding: Borders,
+    dilation: Pair,
+) -> tuple[Primitive, Shape] | None:  # fmt: skip
+    """The primitive and the output's shape; None where the library has nothing good for it."""
+    size = tuple(
+        (x[1 + a] + sum(padding[a]) - dilation[a] * (weight[a] - 1) - 1) // stride[a] + 1
+        for a in (0, 1)
+    )
+    out = (x[0], *size, weight[3])
+    if min(size) < 1 or min(min(p) for p in padding) < 0:
+        return None
+    if int(np.prod(out)) * int(np.prod(weight[:3])) < _WORTHWHILE:
+        return None
+    problem = _Problem(x, weight, out, bias, relu, stride, padding, dilation)
+    # Images as they are; else their inner layout chosen by the library, and reordered.
+    for chosen in ((), ("src",), ("src", "dst")):
+        try:
+            return problem.primitive(kind, chosen), out
+        except OneDNNError:
+            continue
+    return None
+
+
+class _Problem:
+    """Shapes and geometry of a convolution, in the library's terms."""
+
+    def __init__(
+        self, x: Shape, weight: Shape, out: Shape, bias: bool, relu: bool, stride: Pair,
+        padding: Borders, dilation: Pair,
+    ) -> None:  # fmt: skip
+        self.plain = {
+            "src": nhwc(x), "weights": hwio(weight), "dst": nhwc(out), "bias": ((weight[3],), (1,))
+        }  # fmt: skip
+        self.bias, self.relu = bias, relu
+        begins, ends = zip(*padding, strict=True)
+        spread = [d - 1 for d in dilation]
+        self.geometry = [library.dims(v) for v in (stride, spread, begins, ends)]
+
+    def _layouts(self, chosen: tuple[str, ...]) -> dict[str, c_void_p]:
+        """Descriptions for the library; *chosen* by it, as the weights always are."""
+        return {
+            name: library.description(shape, None if name in (*chosen, "weights") else strides)
+            for name, (shape, strides) in self.plain.items()
+        }
+
+    def _description(self, function: str, *arguments: Any) -> c_void_p:
+        found = c_void_p()
+        library.call(
+            f"dnnl_convolution_{function}_primitive_desc_create", byref(found), library.engine(),
+            *arguments,
+        )  # fmt: skip
+        return found
+
+    def _forward(self, layouts: dict[str, c_void_p]) -> c_void_p:
+        bias = layouts["bias"] if self.bias else c_void_p(0)
+        return self._description(
+            "forward", c_int(FORWARD_TRAINING), c_int(CONVOLUTION_DIRECT), layouts["src"],
+            layouts["weights"], bias, layouts["dst"], *self.geometry,
+            _relu_after() if self.relu else c_void_p(0),
+        )  # fmt: skip
+
+    def primitive(self, kind: str, chosen: tuple[str, ...]) -> Primitive:
+        """The computation *kind*: "forward", "data" or "weights"; OneDNNError: there is none."""
+        inner, none, algorithm = self._layouts(chosen), c_void_p(0), c_int(CONVOLUTION_DIRECT)
+        outer = {name: library.description(*plain) for name, plain in self.plain.items()}
+        forward = self._forward(inner)
+        x, w, y = (inner[name] for name in ("src", "weights", "dst"))
+        if kind == "forward":
+            names = ("src", "weights", "bias", "dst") if self.bias else ("src", "weights", "dst")
+            return Primitive(forward, {name: outer[name] for name in names})
+        if kind == "data":
+            found = self._description("backward_data", algorithm, x, w, y, *self.geometry, forward,
+                                      none)  # fmt: skip
+            arrays = {"diff_dst": "dst", "weights": "weights", "diff_src": "src"}
+        else:
+            found = self._description("backward_weights", algorithm, x, w, none, y, *self.geometry,
+                                      forward, none)  # fmt: skip
+            arrays = {"src": "src", "diff_dst": "dst", "diff_weights": "weights"}
+        return Primitive(found, {name: outer[plain] for name, plain in arrays.items()})
+
+
+@cache
+def _relu_after() -> c_void_p:
+    """Attributes: ReLU in the same pass."""
+    operations, attributes = c_void_p(), c_void_p()
+    library.call("dnnl_post_ops_create", byref(operations))
+    library.call("dnnl_post_ops_append_eltwise", operations, c_int(library.RELU), c_float(0.0),
+                 c_float(0.0))  # fmt: skip
+    library.call("dnnl_primitive_attr_create", byref(attributes))
+    library.call("dnnl_primitive_attr_set_post_ops", attributes, operations)
+    return attributes
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "conv2d": conv2d,
+    "conv2d_bias": conv2d_bias,
+    "conv2d_input_grad": conv2d_input_grad,
+    "conv2d_weight_grad": conv2d_weight_grad,
+}

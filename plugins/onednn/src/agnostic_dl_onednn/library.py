@@ -1,0 +1,134 @@
+"""Finding libdnnl, and the functions of its C API that are used here."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+import sys
+from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from agnostic_dl_numpy.threads import thread_count
+
+MAJOR = 3
+_NAMES = ("libdnnl.so.3", "libdnnl.3.dylib", "dnnl.dll")
+
+# Codes of the C API's enumerations (dnnl_types.h, version 3).
+F32, ANY_TAG, CPU, IN_ORDER = 3, 1, 1, 1
+FORWARD_TRAINING, CONVOLUTION_DIRECT, RELU, POOLING_MAX = 64, 1, 0x20, 0x1FF
+QUERY_IMPLEMENTATION = 8
+QUERY_MD = {"src": 129, "diff_src": 130, "weights": 131, "diff_weights": 132, "dst": 133,
+            "diff_dst": 134, "workspace": 135}  # fmt: skip
+ARG = {"src": 1, "dst": 17, "weights": 33, "bias": 41, "workspace": 64, "diff_src": 129,
+       "diff_dst": 145, "diff_weights": 161}  # fmt: skip
+
+
+class _Version(ctypes.Structure):
+    _fields_ = (
+        ("major", c_int), ("minor", c_int), ("patch", c_int), ("hash", c_char_p),
+        ("cpu_runtime", ctypes.c_uint), ("gpu_runtime", ctypes.c_uint),
+    )  # fmt: skip
+
+
+class Argument(ctypes.Structure):
+    """One argument of an execution: what it is, and its memory."""
+
+    _fields_ = (("arg", c_int), ("memory", c_void_p))
+
+
+class OneDNNError(RuntimeError):
+    """A call of the library failed: what was asked for is not to be had."""
+
+
+def _candidates() -> list[str]:
+    """Where the library may lie: as told, in this environment (the wheel), in the system."""
+    told = os.environ.get("AGNOSTIC_DL_ONEDNN")
+    if told:
+        return [told]
+    beside = [str(Path(sys.prefix) / "lib" / name) for name in _NAMES]
+    return [p for p in beside if Path(p).exists()] + [*_NAMES[:1]]
+
+
+@cache
+def _load() -> tuple[Any, str | None]:
+    """The library, or why there is none."""
+    # Its threads would spin for a while after each call, and take the cores from NumPy's.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    os.environ.setdefault("OMP_NUM_THREADS", str(thread_count()))
+    tried = _candidates()
+    for path in tried:
+        try:
+            found = ctypes.CDLL(path)
+            found.dnnl_version.restype = POINTER(_Version)
+            version = found.dnnl_version().contents
+        except (OSError, AttributeError):
+            continue
+        if version.major != MAJOR:
+            return None, f"oneDNN {MAJOR}.x expected, {path} is {version.major}.{version.minor}"
+        return found, None
+    return None, (
+        f"no oneDNN library was found (tried {', '.join(tried)}): pip install onednn-cpu-gomp, or "
+        f"set AGNOSTIC_DL_ONEDNN to the path of libdnnl.so.3"
+    )
+
+
+def reason() -> str | None:
+    """Why oneDNN cannot be used here, in one line; None if it can."""
+    return _load()[1]
+
+
+def version() -> str:
+    """The version of the library that is used."""
+    found = _load()[0].dnnl_version().contents
+    return f"{found.major}.{found.minor}.{found.patch}"
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Call a function of the library; OneDNNError if it says that it failed."""
+    status = getattr(_load()[0], name)(*arguments)
+    if status:
+        raise OneDNNError(f"{name}: status {status}")
+
+
+@cache
+def engine() -> c_void_p:
+    """The engine of the CPU."""
+    found = c_void_p()
+    call("dnnl_engine_create", byref(found), c_int(CPU), ctypes.c_size_t(0))
+    return found
+
+
+@cache
+def stream() -> c_void_p:
+    """The one stream: calls are made in order, and have ended when they return."""
+    found = c_void_p()
+    call("dnnl_stream_create", byref(found), engine(), c_int(IN_ORDER))
+    return found
+
+
+def dims(values: Any) -> Any:
+    """Numbers as the library's array of lengths."""
+    return (c_int64 * 12)(*values)
+
+
+def description(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> c_void_p:
+    """A float32 array of this shape with strides in elements; None: in any layout."""
+    found = c_void_p()
+    rank = c_int(len(shape))
+    if strides is None:
+        call("dnnl_memory_desc_create_with_tag", byref(found), rank, dims(shape), c_int(F32),
+             c_int(ANY_TAG))  # fmt: skip
+    else:
+        call("dnnl_memory_desc_create_with_strides", byref(found), rank, dims(shape), c_int(F32),
+             dims(strides))  # fmt: skip
+    return found
+
+
+def memory(layout: Any) -> c_void_p:
+    """A memory of that layout, without an address yet."""
+    found = c_void_p()
+    call("dnnl_memory_create", byref(found), layout, engine(), c_void_p(0))
+    return found

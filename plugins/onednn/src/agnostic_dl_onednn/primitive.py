@@ -1,0 +1,117 @@
+"""A oneDNN primitive with its memories, called with arrays in the layouts of NumPy."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from ctypes import byref, c_int, c_void_p
+from typing import Any
+
+from agnostic_dl_numpy import scratch
+from agnostic_dl_onednn import library
+from agnostic_dl_onednn.library import ARG, QUERY_MD, Argument, OneDNNError
+
+
+class Reordered:
+    """Memory of the library's own layout beside an array's, and the way between them."""
+
+    def __init__(self, inner: Any, outer: c_void_p, into: bool) -> None:
+        library._load()[0].dnnl_memory_desc_get_size.restype = ctypes.c_size_t
+        size = library._load()[0].dnnl_memory_desc_get_size(inner)
+        self.buffer = scratch.aligned(max(int(size), 64))
+        self.buffer.fill(0)
+        self.inner, self.outer = library.memory(inner), library.memory(outer)
+        _set(self.inner, self.buffer.ctypes.data)
+        source, target = (outer, inner) if into else (inner, outer)
+        first, second = (self.outer, self.inner) if into else (self.inner, self.outer)
+        description = c_void_p()
+        library.call("dnnl_reorder_primitive_desc_create", byref(description), source,
+                     library.engine(), target, library.engine(), c_void_p(0))  # fmt: skip
+        self.run = _execution(description, {"src": first, "dst": second})
+
+
+class Primitive:
+    """One computation with fixed shapes; *layouts*: those of the arrays, by argument.
+
+    Where the library computes in another layout than an array's, it is reordered at each call.
+    """
+
+    def __init__(self, description: c_void_p, layouts: Mapping[str, c_void_p]) -> None:
+        self.implementation = _implementation(description)
+        if "ref" in self.implementation:
+            raise OneDNNError(f"only a reference implementation: {self.implementation}")
+        self._memories: dict[str, c_void_p] = {}
+        self._reordered: list[Reordered] = []
+        self._before: list[Any] = []
+        self._after: list[Any] = []
+        used: dict[str, c_void_p] = {}
+        for name, layout in layouts.items():
+            inner = _queried(description, name) if name in QUERY_MD else layout
+            into = name not in ("dst", "diff_src", "diff_weights")
+            if _equal(inner, layout):
+                self._memories[name] = used[name] = library.memory(layout)
+            else:
+                reordered = Reordered(inner, layout, into)
+                self._memories[name], used[name] = reordered.outer, reordered.inner
+                self._reordered.append(reordered)  # its memory must live on
+                (self._before if into else self._after).append(reordered.run)
+        self.reorders = len(self._before) + len(self._after)
+        self._run = _execution(description, used)
+
+    def __call__(self, **arrays: Any) -> None:
+        """Compute on arrays in the layouts that were given, by argument."""
+        for name, array in arrays.items():
+            _set(self._memories[name], array.__array_interface__["data"][0])
+        for reorder in self._before:
+            reorder()
+        self._run()
+        for reorder in self._after:
+            reorder()
+
+
+def _set(memory: c_void_p, address: int) -> None:
+    library.call("dnnl_memory_set_data_handle", memory, c_void_p(address))
+
+
+def _execution(description: c_void_p, memories: Mapping[str, c_void_p]) -> Any:
+    primitive = c_void_p()
+    library.call("dnnl_primitive_create", byref(primitive), description)
+    arguments = (Argument * len(memories))(
+        *(Argument(ARG[name], memory) for name, memory in memories.items())
+    )
+    count, stream = c_int(len(memories)), library.stream()
+
+    def run() -> None:
+        library.call("dnnl_primitive_execute", primitive, stream, count, arguments)
+        library.call("dnnl_stream_wait", stream)
+
+    return run
+
+
+def _queried(description: c_void_p, name: str) -> c_void_p:
+    query = library._load()[0].dnnl_primitive_desc_query_md
+    query.restype = c_void_p
+    return c_void_p(query(description, c_int(QUERY_MD[name]), c_int(0)))
+
+
+def _implementation(description: c_void_p) -> str:
+    found = ctypes.c_char_p()
+    library.call("dnnl_primitive_desc_query", description, c_int(library.QUERY_IMPLEMENTATION),
+                 c_int(0), byref(found))  # fmt: skip
+    return (found.value or b"").decode()
+
+
+def _equal(first: c_void_p, second: c_void_p) -> bool:
+    return bool(library._load()[0].dnnl_memory_desc_equal(first, second))
+
+
+def nhwc(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape and strides, in the library's order N, C, H, W, of an array (N, H, W, C)."""
+    n, h, w, c = shape
+    return (n, c, h, w), (h * w * c, 1, w * c, c)
+
+
+def hwio(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The same, in the order O, I, H, W, of weights (kh, kw, I, O)."""
+    kh, kw, i, o = shape
+    return (o, i, kh, kw), (1, o, kw * i * o, i * o)

@@ -1,0 +1,136 @@
+"""oneDNN's kernels against the references, PyTorch, and in a captured step."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import agnostic_dl as adl
+from agnostic_dl_onednn import library
+
+needs_library = pytest.mark.skipif(library.reason() is not None, reason=str(library.reason()))
+
+#: The layers of lenet, adam-paper-cnn and resnet20 and odd ones: x, weight, padding, stride.
+SHAPES = [
+    ((16, 28, 28, 1), (3, 3, 1, 32), 1, 1),
+    ((16, 14, 14, 32), (3, 3, 32, 64), 1, 1),
+    ((8, 32, 32, 3), (5, 5, 3, 64), 2, 1),
+    ((8, 15, 15, 64), (5, 5, 64, 64), 2, 1),
+    ((8, 32, 32, 16), (3, 3, 16, 32), 1, 2),
+    ((8, 32, 32, 16), (1, 1, 16, 32), 0, 2),
+    ((256, 17, 13, 7), (3, 2, 7, 5), 1, 3),
+    ((4, 17, 13, 24), (3, 3, 24, 20), 1, 1),
+]
+
+
+@needs_library
+def test_it_equals_the_references():
+    assert adl.testing.check_kernels("numpy.onednn")
+
+
+@needs_library
+@pytest.mark.parametrize(("x", "weight", "padding", "stride"), SHAPES)
+def test_it_is_pytorchs_convolution(x, weight, padding, stride):
+    torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
+    from agnostic_dl_onednn.kernels import KERNELS
+
+    draw = np.random.default_rng(0)
+    image, taps = (draw.normal(size=s).astype(np.float32) for s in (x, weight))
+    bias = draw.normal(size=weight[3]).astype(np.float32)
+    geometry = {
+        "stride": (stride, stride), "padding": ((padding, padding),) * 2, "dilation": (1, 1),
+        "groups": 1,
+    }  # fmt: skip
+    xs = torch.tensor(image.transpose(0, 3, 1, 2), dtype=torch.float64, requires_grad=True)
+    ws = torch.tensor(taps.transpose(3, 2, 0, 1), dtype=torch.float64, requires_grad=True)
+    bs = torch.tensor(bias, dtype=torch.float64)
+    out = torch.nn.functional.conv2d(xs, ws, bs, stride=stride, padding=padding)
+    g = draw.normal(size=out.shape).astype(np.float32)
+    out.backward(torch.tensor(g, dtype=torch.float64))
+    pulls = np.ascontiguousarray(g.transpose(0, 2, 3, 1))
+    found = [
+        KERNELS["conv2d_bias"](None, image, taps, bias, relu=False, **geometry),
+        KERNELS["conv2d_bias"](None, image, taps, bias, relu=True, **geometry),
+        KERNELS["conv2d_input_grad"](None, pulls, taps, size=x[1:3], **geometry),
+        KERNELS["conv2d_weight_grad"](None, image, pulls, kernel=weight[:2], **geometry),
+    ]
+    wanted = [
+        out.detach().permute(0, 2, 3, 1), out.detach().relu().permute(0, 2, 3, 1),
+        xs.grad.permute(0, 2, 3, 1), ws.grad.permute(2, 3, 1, 0),
+    ]  # fmt: skip
+    taken = 0
+    for ours, theirs in zip(found, wanted, strict=True):
+        if ours is NotImplemented:
+            continue
+        taken += 1
+        expected = theirs.numpy()
+        # Sums of up to 16 · 28 · 28 float32 products, added in another order.
+        assert np.abs(ours - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert taken == 4
+
+
+@needs_library
+def test_nothing_of_a_network_falls_to_a_reference_implementation():
+    from agnostic_dl_onednn.kernels import _convolution
+
+    for x, weight, padding, stride in SHAPES:
+        for kind in ("forward", "data", "weights"):
+            borders = ((padding, padding),) * 2
+            made = _convolution(kind, x, weight, False, False, (stride,) * 2, borders, (1, 1))
+            assert made is not None
+            assert "ref" not in made[0].implementation
+
+
+@needs_library
+@pytest.mark.parametrize("name", ["lenet", "resnet20"])
+def test_a_captured_step_trains_as_without_it(name):
+    losses = []
+    shape = (28, 28, 1) if name == "lenet" else (32, 32, 3)
+    draw = np.random.default_rng(0)
+    batches = [
+        (draw.normal(size=(32, *shape)).astype(np.float32), draw.integers(0, 10, 32))
+        for _ in range(5)
+    ]
+    for kernels in ((), ("numpy.onednn",)):
+        with adl.use_backend("numpy", kernels=kernels):
+            model = adl.models.create(name, input_shape=shape, classes=10)
+            step = adl.train_step(model, "cross_entropy", adl.optimizer("sgd", learning_rate=1e-3))
+            losses.append([float(step(x, y)) for x, y in batches])
+            assert step.captured
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+@needs_library
+def test_what_it_does_not_take_goes_to_the_next():
+    from agnostic_dl_onednn.kernels import conv2d
+
+    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+    x, weight = np.ones((8, 32, 32, 16), np.float32), np.ones((3, 3, 16, 16), np.float32)
+    assert conv2d(None, x, weight, groups=1, **geometry) is not NotImplemented
+    assert conv2d(None, x.astype(np.float64), weight, groups=1, **geometry) is NotImplemented
+    assert conv2d(None, x, weight, groups=2, **geometry) is NotImplemented
+    assert conv2d(None, x[:, ::2], weight, groups=1, **geometry) is NotImplemented
+    assert conv2d(None, x[:1, :4, :4], weight, groups=1, **geometry) is NotImplemented
+
+
+def test_without_the_library_everything_works_and_the_reason_is_one_line():
+    code = (
+        "import numpy as np, agnostic_dl as adl\n"
+        "from agnostic_dl_onednn import library\n"
+        "print(library.reason())\n"
+        "x = adl.nn.functional.conv2d(np.ones((2, 9, 9, 3)), np.ones((3, 3, 3, 4)))\n"
+        "print(x.shape, 'conv2d' in adl.get_backend('numpy').kernels)\n"
+    )
+
+    environment = {**os.environ, "AGNOSTIC_DL_ONEDNN": "/nowhere/libdnnl.so.3",
+                   "AGNOSTIC_DL_KERNELS": "onednn"}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True,
+        env=environment, check=True,
+    )  # fmt: skip
+    reason, rest = done.stdout.strip().splitlines()
+    assert "no oneDNN library was found (tried /nowhere/libdnnl.so.3)" in reason
+    assert "AGNOSTIC_DL_ONEDNN" in reason
+    assert rest == "(2, 7, 7, 4) True"
