@@ -64,7 +64,10 @@ class CupyBackend(Backend):
         return {**known, "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
-        return {}
+        from agnostic_dl_cupy.kernels import bind
+        from agnostic_dl_cupy.runtime import CupyRuntime
+
+        return bind(CupyRuntime(self.number))
 
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         import cupy
