@@ -11,12 +11,14 @@ import agnostic_dl as adl
 from agnostic_dl.primitives import PRIMITIVES
 from agnostic_dl.testing import kernels as kit
 from agnostic_dl_cupy import kernels, templates
+from agnostic_dl_cupy.blas import Blas
 from agnostic_dl_cupy.rehearsal import host
+from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
 
 pytestmark = pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
 
 RUNTIME = host.HostRuntime()
-KERNELS = kernels.bind(RUNTIME)
+KERNELS = kernels.bind(RUNTIME, Blas(RUNTIME, FakeCublas()))
 POOL: dict[str, Any] = {"kernel": (3, 2), "stride": (2, 1), "padding": ((1, 0), (0, 1))}
 
 
@@ -119,7 +121,7 @@ def test_relu_keeps_nan():
     same("relu_grad", np.ones(6, "float32"), np.maximum(x, 0))
 
 
-@pytest.mark.parametrize("name", sorted(KERNELS))
+@pytest.mark.parametrize("name", sorted(kernels.FUNCTIONS))
 def test_what_the_kernels_are_not_made_for_is_declined(name):
     arrays = [np.zeros((0, 2, 2, 1), "float32")] * len(PRIMITIVES[name].array_names)
     static: dict[str, Any] = {}

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from agnostic_dl_cupy import classification, elementwise, normalization, pooling
+from agnostic_dl_cupy import classification, contraction, elementwise, normalization, pooling
+from agnostic_dl_cupy.blas import Blas
+from agnostic_dl_cupy.convolution import ByColumns, Convolutions
 from agnostic_dl_cupy.runtime import Runtime
 
 #: Primitive → function(runtime, xp, *arrays, **static).
@@ -26,6 +28,18 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def bind(runtime: Runtime) -> Mapping[str, Callable[..., Any]]:
-    """The kernels of one device."""
-    return {name: partial(function, runtime) for name, function in FUNCTIONS.items()}
+def bind(
+    runtime: Runtime, blas: Blas | None = None, graphs: Any = None
+) -> Mapping[str, Callable[..., Any]]:
+    """The kernels of one device. *graphs*: cuDNN's convolutions, tried before the columns."""
+    blas = blas or Blas(runtime)
+    ways = [way for way in (graphs, ByColumns(runtime, blas)) if way is not None]
+    convolutions = Convolutions(runtime, ways)
+    return {
+        **{name: partial(function, runtime) for name, function in FUNCTIONS.items()},
+        "matmul": partial(contraction.matmul, runtime, blas),
+        "linear": partial(contraction.linear, runtime, blas),
+        "conv2d": convolutions.conv2d,
+        "conv2d_input_grad": convolutions.conv2d_input_grad,
+        "conv2d_weight_grad": convolutions.conv2d_weight_grad,
+    }
