@@ -150,6 +150,6 @@ def test_a_failing_call_of_cublas_is_an_error(bound, library):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (16, 16), (17, 33), (3, 100)])
-def test_transposition_by_tiles(runtime, shape):
+def test_transposition(runtime, shape):
     matrix = normal(*shape)
     np.testing.assert_array_equal(convolution.transpose(runtime, matrix), matrix.T)

@@ -146,9 +146,9 @@ def transpose(runtime: Runtime, matrix: Any) -> Any:
     """(R, C) → (C, R), as a new C-contiguous array."""
     rows, columns = matrix.shape
     out = runtime.empty((columns, rows), matrix.dtype)
-    Launcher(runtime, matrix.dtype).grid(
-        _UNIT, "transpose", (-(-rows // 16), -(-columns // 16)), 256, matrix, out,
-        np.int32(rows), np.int32(columns),
+    Launcher(runtime, matrix.dtype).each(
+        _UNIT, "transpose", matrix.size, matrix, out, np.int64(matrix.size), np.int32(rows),
+        np.int32(columns),
     )  # fmt: skip
     return out
 

@@ -48,16 +48,9 @@ extern "C" __global__ void columns_to_image(const STORAGE* columns, STORAGE* x, 
     }
 }
 
-#define TILE 16
-
-// out (columns, rows) = x (rows, columns), by tiles in shared memory: blocks of TILE · TILE.
-extern "C" __global__ void transpose(const STORAGE* x, STORAGE* out, int rows, int columns) {
-    __shared__ STORAGE tile[TILE][TILE + 1];
-    int a = threadIdx.x / TILE, b = threadIdx.x % TILE;
-    int row = blockIdx.x * TILE + a, column = blockIdx.y * TILE + b;
-    if (row < rows && column < columns) tile[a][b] = x[(Index)row * columns + column];
-    __syncthreads();
-    row = blockIdx.x * TILE + b, column = blockIdx.y * TILE + a;
-    if (row < rows && column < columns) out[(Index)column * rows + row] = tile[b][a];
-    __syncthreads();
+// out (columns, rows) = x (rows, columns). For weights, which stay in the second-level cache: reads
+// are scattered, writes are not.
+extern "C" __global__ void transpose(const STORAGE* x, STORAGE* out, Index count, int rows,
+                                     int columns) {
+    FOR_EACH(i, count) out[i] = x[i % rows * columns + i / rows];
 }

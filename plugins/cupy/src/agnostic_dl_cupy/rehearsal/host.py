@@ -21,7 +21,7 @@ from agnostic_dl_cupy.templates import Variant
 
 #: Kernels whose threads meet.
 _MEET = (
-    "batch_norm_partial", "batch_norm_grad_partial", "transpose",
+    "batch_norm_partial", "batch_norm_grad_partial",
     "softmax_cross_entropy", "softmax_cross_entropy_grad",
 )  # fmt: skip
 
