@@ -76,6 +76,14 @@ def test_another_device_is_refused(given):
         backend._device_number(given)
 
 
+@pytest.mark.parametrize("number", [2, -1])
+def test_a_device_that_is_not_there_is_refused(monkeypatch, number):
+    cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 2))
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    with pytest.raises(UsageError, match=f"0 to 1, got {number}"):
+        backend.CupyBackend(number)
+
+
 def test_tf32_is_off_unless_it_is_asked_for(monkeypatch):
     monkeypatch.delenv(precision.VARIABLE, raising=False)
     assert not agnostic_dl_cupy.allows_tf32()

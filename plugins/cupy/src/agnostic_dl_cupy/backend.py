@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from agnostic_dl.errors import UsageError
-from agnostic_dl.extend import Backend
+from agnostic_dl.extend import Backend, UsageError
 from agnostic_dl_cupy import probe
 
-#: Host copies of at least so many bytes go through page-locked memory.
+#: Copies to the host of at least so many bytes are made in page-locked memory.
 _PINNED_FROM = 1 << 16
 
 
@@ -23,22 +22,14 @@ class CupyBackend(Backend):
     name = "cupy"
 
     def __init__(self, device: Any = None) -> None:
-        self.number = _device_number(device)
-        super().__init__(self._open(self.number))
+        opened = _open(_device_number(device))
+        #: The device's number, counted from 0.
+        self.number = int(opened.id)
+        super().__init__(opened)
 
     @classmethod
     def probe(cls) -> str | None:
         return probe.reason()
-
-    def _open(self, number: int | None) -> Any:
-        import cupy
-
-        count = cupy.cuda.runtime.getDeviceCount()
-        if number is not None and not 0 <= number < count:
-            raise UsageError(f"the devices of cupy are 0 to {count - 1}, got {number}")
-        device = cupy.cuda.Device(number)
-        self.number = int(device.id)
-        return device
 
     @cached_property
     def xp(self) -> Any:
@@ -78,13 +69,8 @@ class CupyBackend(Backend):
         with self.device:
             if _on_a_device(obj):
                 return _typed(_moved(cupy, obj, self.number), dtype)
-            return self._from_host(cupy, _host_array(obj, dtype))
-
-    def _from_host(self, cupy: Any, host: Any) -> Any:
-        if host.nbytes < _PINNED_FROM:
-            return cupy.asarray(host)
-        # CuPy keeps a page-locked copy alive until the stream has read it: nothing waits.
-        return cupy.asarray(_pinned_copy(cupy, host), blocking=False)
+            # CuPy copies by way of page-locked memory, which it keeps until the stream has read it.
+            return cupy.asarray(_host_array(obj, dtype))
 
     def to_numpy(self, array: Any) -> Any:
         import cupy
@@ -96,6 +82,15 @@ class CupyBackend(Backend):
 
     def synchronize(self) -> None:
         self.device.synchronize()
+
+
+def _open(number: int | None) -> Any:
+    import cupy
+
+    count = cupy.cuda.runtime.getDeviceCount()
+    if number is not None and not 0 <= number < count:
+        raise UsageError(f"the devices of cupy are 0 to {count - 1}, got {number}")
+    return cupy.cuda.Device(number)
 
 
 def _device_number(device: Any) -> int | None:
@@ -145,9 +140,3 @@ def _pinned(cupy: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     count = math.prod(shape)
     memory = cupy.cuda.alloc_pinned_memory(count * np.dtype(dtype).itemsize)
     return np.frombuffer(memory, dtype, count).reshape(shape)
-
-
-def _pinned_copy(cupy: Any, host: Any) -> Any:
-    copy = _pinned(cupy, host.shape, host.dtype)
-    copy[...] = host
-    return copy

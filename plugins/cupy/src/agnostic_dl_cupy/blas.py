@@ -12,7 +12,7 @@ import threading
 from functools import cache
 from typing import Any, NamedTuple
 
-from agnostic_dl.errors import BackendUnavailable
+from agnostic_dl.extend import BackendUnavailable
 from agnostic_dl_cupy.precision import allows_tf32
 from agnostic_dl_cupy.runtime import Runtime
 

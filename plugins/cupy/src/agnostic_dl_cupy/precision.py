@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from agnostic_dl.errors import UsageError
+from agnostic_dl.extend import UsageError
 
 VARIABLE = "AGNOSTIC_DL_CUPY_TF32"
 _VALUES = {"": False, "0": False, "1": True}
