@@ -1,6 +1,7 @@
 """The plugin author's door: all that a plugin needs to import from agnostic_dl."""
 
 from agnostic_dl.backends import Backend
+from agnostic_dl.errors import BackendUnavailable, UsageError
 from agnostic_dl.hookspecs import hookimpl
 from agnostic_dl.optim.base import Optimizer
 from agnostic_dl.primitives import PRIMITIVES, primitive, zero
@@ -9,6 +10,7 @@ from agnostic_dl.primitives.passes import optimize
 from agnostic_dl.primitives.program import Instruction, Literal, Plan, Program, Value, resolved
 
 __all__ = [
-    "PRIMITIVES", "Backend", "Optimizer", "hookimpl", "primitive", "zero",
+    "PRIMITIVES", "Backend", "BackendUnavailable", "Optimizer", "UsageError", "hookimpl",
+    "primitive", "zero",
     "VIEWS", "Instruction", "Literal", "Plan", "Program", "Value", "optimize", "resolved",
 ]  # fmt: skip

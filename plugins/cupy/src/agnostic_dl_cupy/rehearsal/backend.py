@@ -1,0 +1,37 @@
+"""The whole backend on the host: NumPy's arrays, the plugin's kernels, stand-ins for libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from agnostic_dl.extend import Backend
+from agnostic_dl_cupy.blas import Blas
+from agnostic_dl_cupy.cudnn_graphs import Graphs
+from agnostic_dl_cupy.kernels import bind
+from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
+from agnostic_dl_cupy.rehearsal.cudnn import FakeCudnn
+from agnostic_dl_cupy.rehearsal.host import HostRuntime
+
+
+class RehearsalBackend(Backend):
+    """Made by hand and given to use_backend; no plugin offers it by name."""
+
+    name = "cupy-rehearsal"
+
+    @cached_property
+    def xp(self) -> Any:
+        import array_api_compat.numpy as xp
+
+        return xp
+
+    def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
+        self.runtime, self.cublas, self.cudnn = HostRuntime(), FakeCublas(), FakeCudnn()
+        graphs = Graphs(self.runtime, self.cudnn)
+        return bind(self.runtime, Blas(self.runtime, self.cublas), graphs)
+
+    def to_numpy(self, array: Any) -> Any:
+        return np.asarray(array)
