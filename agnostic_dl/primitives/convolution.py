@@ -142,6 +142,25 @@ def conv2d_weight_grad(
     return xp.reshape(xp.stack(taps), (*kernel, depth, g.shape[3]))
 
 
+@primitive
+def conv2d_bias(
+    xp: Any, x: Any, weight: Any, bias: Any, *, relu: bool = False, stride: Pair, padding: Borders,
+    dilation: Pair, groups: int,
+) -> Any:  # fmt: skip
+    """conv2d plus a bias (O,), then ReLU if *relu*: what a kernel can do in one pass."""
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    out = xp.add(conv2d.forward(xp, x, weight, **geometry), bias)
+    return xp.maximum(out, xp.zeros_like(out)) if relu else out
+
+
+def _bias_formula(xp: Any, x: Any, weight: Any, bias: Any, *, relu: bool, **geometry: Any) -> Any:
+    out = xp.add(xp.conv2d(x, weight, **geometry), bias)
+    return xp.relu(out) if relu else out
+
+
+conv2d_bias.defvjp_composed(_bias_formula)
+
+
 def _input_rule(xp: Any, g: Any, out: Any, x: Any, weight: Any, **geometry: Any) -> Any:
     return xp.conv2d_input_grad(g, weight, size=(x.shape[1], x.shape[2]), **geometry)
 

@@ -106,6 +106,15 @@ def _conv2d(d: Draw) -> Any:
     return (x, weight), static
 
 
+@sampler("conv2d_bias")
+def _conv2d_bias(d: Draw) -> Any:
+    x, weight, _, static = _convolution(d)
+    # With ReLU all results are positive: at a kink finite differences say nothing.
+    relu = d.choice(True, False)
+    bias = d.reals((weight.shape[3],), 90.0, 99.0) if relu else d.reals((weight.shape[3],))
+    return (x, weight, bias), {**static, "relu": relu}
+
+
 @sampler("conv2d_input_grad")
 def _conv2d_input_grad(d: Draw) -> Any:
     x, weight, out, static = _convolution(d)

@@ -31,6 +31,11 @@ class NumpyBackend(Backend):
 
         return KERNELS
 
+    def compile(self, program: Any, like: Any = None) -> Any:
+        from agnostic_dl_numpy.plan import compile_program
+
+        return compile_program(program, self, like)
+
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         import numpy as np
 

@@ -69,6 +69,12 @@ def sums(x: Any) -> Any:
     return totals(1, lambda piece: (piece,), (x,), ())[0]
 
 
+def add_row(x: Any, row: Any) -> None:
+    """Add a row (C,) to every row of x (M, C), in place, along long rows."""
+    for (long,), (wide,) in _laid_out((x,), (row,)):
+        np.add(long, wide, out=long)
+
+
 def _laid_out(arrays: Arrays, vectors: Arrays) -> list[tuple[Arrays, Arrays]]:
     """The arrays as long rows with the vectors repeated, and the rows that are left over."""
     m, c = arrays[0].shape

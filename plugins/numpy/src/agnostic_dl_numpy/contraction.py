@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agnostic_dl_numpy import blas, threads
+from agnostic_dl_numpy import blas, scratch, threads
 from agnostic_dl_numpy.checks import takes
 
 # Multiplications from which OpenBLAS would call its threads, which then spin for a while and take
@@ -42,7 +42,7 @@ def _large(x: Any, y: Any) -> bool:
 
 def _product(x: Any, y: Any, bias: Any) -> Any:
     """Shares of the longer side: each thread packs the other operand for itself."""
-    out = np.empty((x.shape[0], y.shape[1]), dtype=x.dtype)
+    out = scratch.result((x.shape[0], y.shape[1]), dtype=x.dtype)
     tall = x.shape[0] >= y.shape[1]
     parts = threads.thread_count() if x.size * y.shape[1] >= _WORTHWHILE else 1
     plan = threads.ranges(max(out.shape), parts)

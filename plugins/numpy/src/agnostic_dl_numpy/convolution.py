@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agnostic_dl_numpy import scratch, threads
+from agnostic_dl_numpy import channels, scratch, threads
 from agnostic_dl_numpy.checks import takes
 from agnostic_dl_numpy.columns import (
     Block,
@@ -25,6 +25,23 @@ def conv2d(
     xp: Any, x: Any, weight: Any, *, stride: Pair, padding: Borders, dilation: Pair, groups: int
 ) -> Any:
     """As the primitive: x (N, H, W, C), weight (kh, kw, C / groups, O) → (N, H', W', O)."""
+    return _forward(x, weight, None, False, stride, padding, dilation, groups)
+
+
+def conv2d_bias(
+    xp: Any, x: Any, weight: Any, bias: Any, *, relu: bool = False, stride: Pair, padding: Borders,
+    dilation: Pair, groups: int,
+) -> Any:  # fmt: skip
+    """As the primitive: what comes after the product is done while its block is in the cache."""
+    if not takes(x, bias):
+        return NotImplemented
+    return _forward(x, weight, bias, relu, stride, padding, dilation, groups)
+
+
+def _forward(
+    x: Any, weight: Any, bias: Any, relu: bool, stride: Pair, padding: Borders, dilation: Pair,
+    groups: int,
+) -> Any:  # fmt: skip
     if not takes(x, weight):
         return NotImplemented
     kernel = weight.shape[:2]
@@ -32,11 +49,12 @@ def conv2d(
     windows = Windows(kernel, size, stride, padding, dilation)
     if min(windows.size) < 1:
         return NotImplemented
-    out = np.empty((x.shape[0], *windows.size, weight.shape[3]), dtype=x.dtype)
-    for image, tap, part in zip(
-        _split(x, groups), _split(weight, groups), _split(out, groups), strict=True
+    out = scratch.result((x.shape[0], *windows.size, weight.shape[3]), dtype=x.dtype)
+    biases = [None] * groups if bias is None else _split(bias, groups)
+    for image, tap, part, shift in zip(
+        _split(x, groups), _split(weight, groups), _split(out, groups), biases, strict=True
     ):
-        _correlate(image, tap, part, windows)
+        _correlate(image, tap, part, windows, shift, relu)
     return out
 
 
@@ -48,7 +66,7 @@ def conv2d_input_grad(
     if not takes(g, weight) or min(size) < 1:
         return NotImplemented
     kernel, depth = weight.shape[:2], weight.shape[2]
-    dx = np.empty((g.shape[0], *size, depth * groups), dtype=g.dtype)
+    dx = scratch.result((g.shape[0], *size, depth * groups), dtype=g.dtype)
     if stride == (1, 1):
         windows = _turned(g, kernel, size, padding, dilation)
     else:
@@ -72,7 +90,7 @@ def conv2d_weight_grad(
     if not takes(x, g):
         return NotImplemented
     windows = Windows(kernel, g.shape[1:3], stride, padding, dilation)
-    dw = np.empty((*kernel, x.shape[3] // groups, g.shape[3]), dtype=x.dtype)
+    dw = scratch.result((*kernel, x.shape[3] // groups, g.shape[3]), dtype=x.dtype)
     for image, part, tap in zip(
         _split(x, groups), _split(g, groups), _split(dw, groups), strict=True
     ):
@@ -95,8 +113,10 @@ def _split(x: Any, groups: int) -> list[Any]:
     return [x[..., k * width : (k + 1) * width] for k in range(groups)]
 
 
-def _correlate(x: Any, weight: Any, out: Any, windows: Windows) -> None:
-    """out (N, H', W', O) = windows of x times weight (kh, kw, C, O)."""
+def _correlate(
+    x: Any, weight: Any, out: Any, windows: Windows, bias: Any = None, relu: bool = False
+) -> None:
+    """out (N, H', W', O) = windows of x times weight (kh, kw, C, O), plus a bias (O,); or ReLU."""
     matrix = weight.reshape(-1, weight.shape[3])
     plan = _plan(x, out, windows)
 
@@ -104,11 +124,17 @@ def _correlate(x: Any, weight: Any, out: Any, windows: Windows) -> None:
         block = plan[index]
         rows = columns(x, block, windows)
         target = _rows(out, block)
-        if np.may_share_memory(target, out):
-            np.matmul(rows, matrix, out=target)
-        else:  # images of a group do not lie one behind the other
+        inside = np.may_share_memory(target, out)
+        if not inside:  # images of a group do not lie one behind the other
+            target = scratch.take("block", target.shape, target.dtype)
+        np.matmul(rows, matrix, out=target)
+        if bias is not None:
+            channels.add_row(target, bias)
+        if relu:
+            np.maximum(target, 0.0, out=target)
+        if not inside:
             n0, n1, h0, h1 = block
-            out[n0:n1, h0:h1] = np.matmul(rows, matrix).reshape(out[n0:n1, h0:h1].shape)
+            out[n0:n1, h0:h1] = target.reshape(out[n0:n1, h0:h1].shape)
 
     threads.spread(multiply, len(plan), products=True)
 

@@ -19,7 +19,8 @@ from agnostic_dl_numpy import (
 KERNELS: dict[str, Callable[..., Any]] = {
     kernel.__name__: kernel
     for kernel in (
-        convolution.conv2d, convolution.conv2d_input_grad, convolution.conv2d_weight_grad,
+        convolution.conv2d, convolution.conv2d_bias,
+        convolution.conv2d_input_grad, convolution.conv2d_weight_grad,
         pooling.max_pool2d, pooling.max_pool2d_grad, pooling.avg_pool2d, pooling.avg_pool2d_grad,
         normalization.batch_norm, normalization.batch_norm_input_grad,
         normalization.batch_norm_weight_grad,

@@ -29,7 +29,7 @@ def dropout_mask(
         return NotImplemented
     folded = _fold(key, stream)
     level = np.array(min(round(keep * 2**32), 2**32 - 1), dtype=np.uint32)
-    mask = np.empty(size, dtype=dtype)
+    mask = scratch.result(shape, dtype).reshape(-1)
     half = (size + 1) // 2
     plan = threads.ranges(half, -(-half // _COUNTERS))
 

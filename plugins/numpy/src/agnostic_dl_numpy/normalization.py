@@ -14,7 +14,7 @@ def batch_norm(xp: Any, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     """As the primitive: x (..., C) → y, and the batch's mean and biased variance, (C,) each."""
     if not takes(x, weight, bias) or x.ndim < 2:
         return NotImplemented
-    flat, y = channels.rows(x), np.empty(x.shape, dtype=x.dtype)
+    flat, y = channels.rows(x), scratch.result(x.shape, dtype=x.dtype)
     mean = channels.sums(flat) / len(flat)
     # About the mean, not from Σ x²: nothing cancels where the mean is far from zero.
     var = channels.totals(1, _squares, (flat,), _typed(x, mean))[0] / len(flat)
@@ -38,7 +38,7 @@ def batch_norm_input_grad(
     """
     if not takes(g, x, mean, var, weight) or x.ndim < 2:
         return NotImplemented
-    flat, pulls, dx = channels.rows(x), channels.rows(g), np.empty(x.shape, dtype=x.dtype)
+    flat, pulls, dx = channels.rows(x), channels.rows(g), scratch.result(x.shape, dtype=x.dtype)
     rstd = 1.0 / np.sqrt(var.astype(np.float64) + eps)
     pull, twist = channels.totals(2, _moments, (pulls, flat), (mean,)) / len(flat)
     vectors = _typed(x, pull, mean, weight * rstd, weight * twist * rstd**3)

@@ -28,7 +28,7 @@ def max_pool2d(xp: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Borders)
     windows = _windows(x, kernel, stride, padding)
     if windows is None:
         return NotImplemented
-    out = np.empty((x.shape[0], *windows.size, x.shape[3]), dtype=x.dtype)
+    out = scratch.result((x.shape[0], *windows.size, x.shape[3]), dtype=x.dtype)
 
     def pool(start: int, stop: int) -> None:
         image = bordered(x, (start, stop, 0, windows.size[0]), windows, around=-math.inf)
@@ -48,7 +48,7 @@ def max_pool2d_grad(
     windows = _windows(x, kernel, stride, padding)
     if windows is None or not takes(g, x, out):
         return NotImplemented
-    dx = np.empty(x.shape, dtype=x.dtype)
+    dx = scratch.result(x.shape, dtype=x.dtype)
 
     def share_out(start: int, stop: int) -> None:
         image = bordered(x, (start, stop, 0, windows.size[0]), windows, around=-math.inf)
@@ -71,7 +71,7 @@ def avg_pool2d(
     scale = windows and _scale(x.shape[1:3], windows, count_include_pad, x.dtype)
     if windows is None or scale is None:
         return NotImplemented
-    out = np.empty((x.shape[0], *windows.size, x.shape[3]), dtype=x.dtype)
+    out = scratch.result((x.shape[0], *windows.size, x.shape[3]), dtype=x.dtype)
 
     def pool(start: int, stop: int) -> None:
         image = bordered(x, (start, stop, 0, windows.size[0]), windows)
@@ -95,7 +95,7 @@ def avg_pool2d_grad(
     scale = _scale(size, windows, count_include_pad, g.dtype)
     if scale is None:
         return NotImplemented
-    dx = np.empty((g.shape[0], *size, g.shape[3]), dtype=g.dtype)
+    dx = scratch.result((g.shape[0], *size, g.shape[3]), dtype=g.dtype)
 
     def share_out(start: int, stop: int) -> None:
         scaled = scratch.take("lines", g[start:stop].shape, g.dtype)

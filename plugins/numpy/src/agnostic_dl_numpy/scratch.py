@@ -6,6 +6,8 @@ Nothing that a kernel returns may be a view of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import local
 from typing import Any
 
@@ -29,14 +31,34 @@ def take(name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         size *= length
     buffer = _buffers.__dict__.get(name)
     if buffer is None or buffer.size < size:
-        buffer = _buffers.__dict__[name] = _aligned(size)
+        buffer = _buffers.__dict__[name] = aligned(size)
     return buffer[:size].view(dtype).reshape(shape)
 
 
-def _aligned(size: int) -> Any:
+def result(shape: tuple[int, ...], dtype: Any) -> Any:
+    """A new array for a kernel to return; within :func:`into`, one of those given there."""
+    for place, target in enumerate(_buffers.__dict__.get("targets", ())):
+        if target is not None and target.shape == tuple(shape) and target.dtype == dtype:
+            _buffers.targets[place] = None
+            return target
+    return np.empty(shape, dtype=dtype)
+
+
+@contextmanager
+def into(targets: Sequence[Any]) -> Iterator[None]:
+    """In this context, and on this thread, kernels write their results to these where they can."""
+    _buffers.targets = list(targets)
+    try:
+        yield
+    finally:
+        _buffers.targets = ()
+
+
+def aligned(size: int) -> Any:
     """Bytes that begin with a cache line: vector loads never straddle two."""
     raw = np.empty(size + 64, dtype=np.uint8)
-    return raw[-raw.ctypes.data % 64 :]
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
 
 
 def as_integers(x: Any) -> Any:

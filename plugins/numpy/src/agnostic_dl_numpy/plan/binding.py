@@ -1,0 +1,157 @@
+"""Instructions as calls without arguments, bound to their arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from agnostic_dl.extend import PRIMITIVES, Instruction, resolved
+from agnostic_dl_numpy import scratch, threads
+from agnostic_dl_numpy.plan import chains
+
+Call = Callable[[], Any]
+
+
+class Binder:
+    """Binds instructions with a backend's kernels; *bound*: operations bound in another way."""
+
+    def __init__(self, xp: Any, kernels: Mapping[str, Any], bound: Mapping[str, Any]) -> None:
+        self.xp, self.kernels, self.bound = xp, kernels, bound
+
+    def bind(self, instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
+        """A call that reads *operands* (arrays and numbers) and writes *outs*."""
+        for table in (self.bound, _SMALL if _is_small(operands, outs) else {}):
+            make = table.get(instruction.op)
+            call = None if make is None else make(instruction, operands, outs)
+            if call is not None:
+                return call  # type: ignore[no-any-return]
+        if instruction.op == chains.CHAIN:
+            return chains.bind(instruction, operands, outs)
+        if instruction.op == "pack":
+            return _pack(operands, outs[0])
+        return self._kernel(instruction, operands, outs)
+
+    def _kernel(self, instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
+        """By the eager kernel, or the reference; what it does not write in place is copied."""
+        static, op = resolved(instruction.static, self.xp), instruction.op
+        kernel, forward = self.kernels.get(op), PRIMITIVES[op].forward
+        xp = self.xp
+
+        def call() -> None:
+            with scratch.into(outs):
+                found = NotImplemented
+                if kernel is not None:
+                    found = kernel(xp, *operands, **static)
+                if found is NotImplemented:
+                    found = forward(xp, *operands, **static)
+            made = found if isinstance(found, tuple) else (found,)
+            for out, array in zip(outs, made, strict=True):
+                if array is not out and not _is(array, out):
+                    np.copyto(out, array)
+
+        return call
+
+
+def _is(array: Any, out: Any) -> bool:
+    """Whether an array is the very memory of another, perhaps in another shape."""
+    if not isinstance(array, np.ndarray):
+        return False
+    same = array.__array_interface__["data"] == out.__array_interface__["data"]
+    return same and array.size == out.size and array.flags.c_contiguous
+
+
+def _is_small(operands: list[Any], outs: list[Any]) -> bool:
+    return all(a.size <= chains.SMALL for a in (*operands, *outs) if isinstance(a, np.ndarray))
+
+
+def _pack(operands: list[Any], out: Any) -> Call:
+    """Nothing for what was made in its place; the others are copied there."""
+    calls, start = [], 0
+    for operand in operands:
+        slot = out[start : start + operand.size].reshape(operand.shape)
+        start += operand.size
+        if not _is(operand, slot):
+            calls.append(partial(np.copyto, slot, operand))
+    return chains.sequence(calls) if calls else _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+# -- few elements: NumPy's functions themselves ----------------------------------------------------
+
+
+def _ufunc(name: str) -> Callable[..., Call | None]:
+    function = chains.UFUNCS[name]
+
+    def make(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
+        arrays = [a for a in operands if isinstance(a, np.ndarray)]
+        if any(a.dtype != outs[0].dtype for a in arrays):
+            return None
+        bound = [a if isinstance(a, np.ndarray) else np.array(a, outs[0].dtype) for a in operands]
+        return partial(function, *bound, out=outs[0])
+
+    return make
+
+
+def _relu(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
+    return partial(np.maximum, operands[0], np.zeros((), outs[0].dtype), out=outs[0])
+
+
+def _relu_grad(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
+    (g, forward), (out,) = operands, outs
+    wins, zero = np.empty(out.shape, np.bool_), np.zeros((), out.dtype)
+
+    def call() -> None:
+        np.greater(forward, zero, wins)
+        out.fill(0.0)
+        np.copyto(out, g, where=wins)
+
+    return call
+
+
+def _matmul(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
+    x, y = operands
+    if x.ndim != 2 or y.ndim != 2 or x.dtype != y.dtype:
+        return None
+    if x.size * y.shape[1] >= 1 << 18:  # from there OpenBLAS has threads: the kernel keeps them
+        return None
+    return partial(np.matmul, x, y, outs[0])
+
+
+def _linear(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
+    x, weight, bias = operands
+    product = _matmul(instruction, [x, weight], outs)
+    if product is None:
+        return None
+    return chains.sequence([product, partial(np.add, outs[0], bias, outs[0])])
+
+
+def _sum(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
+    (x,), (out,), static = operands, outs, instruction.static
+    if static["dtype"] is not None or x.dtype != out.dtype or x.size >= threads.WORTHWHILE:
+        return None
+    axis = static["axis"]
+    return partial(np.add.reduce, x, axis, None, out, bool(static["keepdims"]))
+
+
+def _mean(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
+    (x,), (out,), static = operands, outs, instruction.static
+    if x.dtype != out.dtype or x.dtype.kind != "f":
+        return None
+    return partial(np.mean, x, static["axis"], None, out, bool(static["keepdims"]))
+
+
+def _ones_like(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
+    return partial(outs[0].fill, 1)
+
+
+_SMALL: dict[str, Callable[..., Call | None]] = {
+    **{name: _ufunc(name) for name in chains.UFUNCS},
+    "relu": _relu, "relu_grad": _relu_grad, "matmul": _matmul, "linear": _linear, "sum": _sum,
+    "mean": _mean, "ones_like": _ones_like,
+}  # fmt: skip

@@ -1,0 +1,207 @@
+"""Chains: runs of operations on single elements, done piece by piece while a piece is in the cache.
+
+An optimizer's update is one: a dozen passes over all parameters become one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from agnostic_dl.extend import Instruction, Literal, Program
+from agnostic_dl_numpy import scratch, threads
+
+CHAIN = "elementwise"
+#: Elements of a piece; with the registers it fits a core's L2 cache; smaller ones
+#: cost more in handing the interpreter from thread to thread than they save.
+PIECE = 1 << 17
+#: Elements up to which a call's own cost is what counts.
+SMALL = 1 << 14
+
+#: The operations that a chain may have, each as its eager form computes it.
+UFUNCS: dict[str, Any] = {
+    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
+    "square": np.square, "sqrt": np.sqrt, "negative": np.negative, "abs": np.abs, "exp": np.exp,
+    "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "tanh": np.tanh, "maximum": np.maximum,
+    "minimum": np.minimum, "reciprocal": np.reciprocal, "sign": np.sign, "pow": np.power,
+    "sin": np.sin, "cos": np.cos, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc,
+}  # fmt: skip
+
+
+def chained(program: Program) -> list[Instruction]:
+    """The program's code with runs of elementwise operations of one shape made into chains."""
+    code: list[Instruction] = []
+    run: list[Instruction] = []
+    for instruction in program.code:
+        if _fits(program, instruction, run):
+            run.append(instruction)
+        elif _scalar(program, instruction) and not _made(run).intersection(instruction.reads):
+            code.append(instruction)  # it does not depend on the run: before it
+        else:
+            code += _closed(program, run)
+            run = [instruction] if _fits(program, instruction, []) else []
+            if not run:
+                code.append(instruction)
+    return code + _closed(program, run)
+
+
+def _made(run: list[Instruction]) -> set[int]:
+    return {number for instruction in run for number in instruction.outs}
+
+
+def _scalar(program: Program, instruction: Instruction) -> bool:
+    return instruction.op in UFUNCS and program.values[instruction.outs[0]].shape == ()
+
+
+def _fits(program: Program, instruction: Instruction, run: list[Instruction]) -> bool:
+    """Whether it is elementwise on arrays of one shape and dtype, the run's if there is one."""
+    out = program.values[instruction.outs[0]]
+    if instruction.op not in UFUNCS or out.shape == () or not out.dtype.startswith("float"):
+        return False
+    if run and program.values[run[0].outs[0]] != out:
+        return False
+    values = [program.values[number] for number in instruction.reads]
+    return all(v.dtype == out.dtype and v.shape in (out.shape, ()) for v in values)
+
+
+def _closed(program: Program, run: list[Instruction]) -> list[Instruction]:
+    """A run as one instruction, if it is of several."""
+    if len(run) < 2:
+        return run
+    made, inside = _made(run), {id(instruction) for instruction in run}
+    needed = set(program.outputs.values()) | {
+        number for other in program.code if id(other) not in inside for number in other.reads
+    }
+    ins = dict.fromkeys(n for i in run for n in i.reads if n not in made)
+    outs = tuple(n for i in run for n in i.outs if n in needed)
+    return [Instruction(CHAIN, tuple(ins), outs, {"code": tuple(run)})]
+
+
+Place = tuple[str, int]
+
+
+class ChainCode:
+    """A chain as ufuncs over places: inputs, outputs and registers."""
+
+    def __init__(self, chain: Instruction, aliases: dict[int, int]) -> None:
+        """*aliases*: output → the input whose memory it takes over."""
+        self.code: tuple[Instruction, ...] = chain.static["code"]
+        self.ins = {number: k for k, number in enumerate(chain.reads)}
+        self.outs = {number: k for k, number in enumerate(chain.outs)}
+        self.last = {n: at for at, i in enumerate(self.code) for n in (*i.outs, *i.reads)}
+        self.places: dict[int, Place] = {n: ("in", k) for n, k in self.ins.items()}
+        self.steps: list[tuple[Any, tuple[Any, ...], Place]] = []
+        self.copies: list[tuple[Place, Place]] = []
+        self.registers = 0
+        self._free: list[int] = []
+        for at, instruction in enumerate(self.code):
+            self._add(at, instruction, aliases)
+
+    def _add(self, at: int, instruction: Instruction, aliases: dict[int, int]) -> None:
+        operands = tuple(
+            i.value if isinstance(i, Literal) else self.places[i] for i in instruction.ins
+        )
+        late = {n for n in self.outs if self.places.get(n, ("", 0))[0] == "register"}
+        for number in set(instruction.reads) - late:
+            place = self.places[number]
+            if place[0] == "register" and self.last[number] == at:
+                self._free.append(place[1])
+        (number,) = instruction.outs
+        target = self._target(at, number, aliases)
+        self.places[number] = target
+        self.steps.append((UFUNCS[instruction.op], operands, target))
+
+    def _target(self, at: int, number: int, aliases: dict[int, int]) -> Place:
+        """An output's own memory, unless what it takes over is still read later in the chain."""
+        if number in self.outs:
+            over = aliases.get(number)
+            if over is None or self.last.get(over, -1) <= at:
+                return "out", self.outs[number]
+            register = ("register", self._register())
+            self.copies.append((register, ("out", self.outs[number])))
+            return register
+        return "register", self._register()
+
+    def _register(self) -> int:
+        if self._free:
+            return self._free.pop()
+        self.registers += 1
+        return self.registers - 1
+
+
+def bind(chain: Instruction, ins: list[Any], outs: list[Any]) -> Callable[[], Any]:
+    """A call without arguments that runs the chain on these arrays, some of them one memory."""
+    aliases = {
+        number: other
+        for number, out in zip(chain.outs, outs, strict=True)
+        for other, array in zip(chain.reads, ins, strict=True)
+        if array.shape == out.shape and np.may_share_memory(array, out)
+    }
+    code = ChainCode(chain, aliases)
+    # An array that does not lie in order is laid out so first, at each run.
+    plain = [a if a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in ins]
+    orders = [partial(np.copyto, p, a) for p, a in zip(plain, ins, strict=True) if p is not a]
+    flat_ins = [a if a.shape == () else a.reshape(-1) for a in plain]
+    return sequence([*orders, _bound(code, flat_ins, [a.reshape(-1) for a in outs])])
+
+
+def _bound(code: ChainCode, flat_ins: list[Any], flat_outs: list[Any]) -> Callable[[], Any]:
+    total, dtype = flat_outs[0].size, flat_outs[0].dtype
+    if total <= SMALL:
+        return _small(code, flat_ins, flat_outs, total, dtype)
+    plan = threads.pieces(total, PIECE)
+
+    def run(index: int) -> None:
+        start, stop = plan[index]
+        registers = [
+            scratch.take(f"register {k}", (stop - start,), dtype) for k in range(code.registers)
+        ]
+        _execute(code, _cut(flat_ins, start, stop), _cut(flat_outs, start, stop), registers)
+
+    return partial(threads.spread, run, len(plan))
+
+
+def _cut(arrays: list[Any], start: int, stop: int) -> list[Any]:
+    return [a if a.shape == () else a[start:stop] for a in arrays]
+
+
+def _execute(code: ChainCode, ins: list[Any], outs: list[Any], registers: list[Any]) -> None:
+    places = {"in": ins, "out": outs, "register": registers}
+    for ufunc, operands, (kind, k) in code.steps:
+        arguments = [places[o[0]][o[1]] if isinstance(o, tuple) else o for o in operands]
+        ufunc(*arguments, out=places[kind][k])
+    for (kind, k), (to, j) in code.copies:
+        np.copyto(places[to][j], places[kind][k])
+
+
+def _small(
+    code: ChainCode, ins: list[Any], outs: list[Any], total: int, dtype: Any
+) -> Callable[[], None]:
+    """Calls with everything bound: for few elements nothing else may cost anything."""
+    places = {
+        "in": ins, "out": outs, "register": [np.empty(total, dtype) for _ in range(code.registers)]
+    }  # fmt: skip
+    calls = []
+    for ufunc, operands, (kind, k) in code.steps:
+        arguments = [places[o[0]][o[1]] if isinstance(o, tuple) else o for o in operands]
+        # A number becomes an array once, not at each call; in the dtype that it would take.
+        bound = [a if isinstance(a, np.ndarray) else np.array(a, dtype) for a in arguments]
+        calls.append(partial(ufunc, *bound, out=places[kind][k]))
+    for (kind, k), (to, j) in code.copies:
+        calls.append(partial(np.copyto, places[to][j], places[kind][k]))
+    return sequence(calls)
+
+
+def sequence(calls: list[Callable[[], Any]]) -> Callable[[], None]:
+    """One call that makes them all."""
+    if len(calls) == 1:
+        return calls[0]
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run

@@ -1,0 +1,95 @@
+"""The plan itself: what is done at each run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from agnostic_dl.extend import Instruction, Program
+from agnostic_dl_numpy.plan.binding import Call
+from agnostic_dl_numpy.plan.placing import Places
+
+
+class Bound(NamedTuple):
+    """An instruction and its call; *at*: its place in the code."""
+
+    at: int
+    instruction: Instruction
+    call: Call
+
+
+class NumpyPlan:
+    """Prebound calls over memory that was laid out once; see `Plan` in the core."""
+
+    def __init__(
+        self, program: Program, places: Places, bound: list[Bound], state: dict[str, Any],
+        inputs: dict[str, Any],
+    ) -> None:  # fmt: skip
+        self.program, self.state = program, state
+        self._places, self._bound, self._inputs = places, bound, inputs
+        self._guard = None if program.guard is None else places.of(program.outputs[program.guard])
+        split = len(bound)
+        if program.guard is not None:
+            last = places.first.get(program.outputs[program.guard], -1)
+            split = sum(b.at <= last for b in bound)
+        self._before = [b.call for b in bound[:split]]
+        self._after = [b.call for b in bound[split:]]
+        self._late = [(target, places.of(number)) for target, number in places.late]
+        self._results = {n: places.of(program.outputs[n]) for n in program.results}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Copy state in, by name of the input."""
+        for name, array in state.items():
+            np.copyto(self.state[name], array)
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Run once; see `Plan`."""
+        for name, value in inputs.items():
+            self._inputs[name][...] = value
+        for call in self._before:
+            call()
+        if self._guard is not None and not self._guard:
+            return {str(self.program.guard): False}
+        for call in self._after:
+            call()
+        for target, array in self._late:
+            np.copyto(target, array)
+        return {name: array.copy() for name, array in self._results.items()}
+
+    def read(self, name: str) -> Any:
+        """A copy of one array of the state, read-only."""
+        array = self.state[name].copy()
+        array.flags.writeable = False
+        return array
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory that values share, without state and inputs."""
+        return self._places.arena.size
+
+    def spoil(self) -> None:
+        """Fill the shared memory with NaN, to find what reads more than was written."""
+        self._places.arena.spoil()
+
+    def profile(self, inputs: Mapping[str, Any], rounds: int = 10) -> list[tuple[str, float]]:
+        """What each operation takes, in seconds: the median over *rounds*, slowest first.
+
+        The state goes on as if nothing had been run.
+        """
+        before = {name: array.copy() for name, array in self.state.items()}
+        for name, value in inputs.items():
+            self._inputs[name][...] = value
+        times: list[list[float]] = []
+        for _ in range(rounds):
+            marks = [time.perf_counter()]
+            for bound in self._bound:
+                bound.call()
+                marks.append(time.perf_counter())
+            times.append(np.diff(marks).tolist())
+        self.load(before)
+        names = [b.instruction.op for b in self._bound]
+        medians = np.median(times, axis=0).tolist()
+        return sorted(zip(names, medians, strict=True), key=lambda pair: -pair[1])
