@@ -33,7 +33,8 @@ def chained(program: Program, accepts: Accepts, least: int = 2) -> Program:
     code: list[Instruction] = []
     for group in grouping.done:
         code += group if len(group) < least or group[0].op == CHAIN else [_chain(program, group)]
-    return eliminate_dead(replace(program, code=tuple(_absorbed(program, code, accepts))))
+    found = eliminate_dead(replace(program, code=tuple(_absorbed(program, code, accepts))))
+    return replace(found, values=program.values)  # those inside chains too
 
 
 class _Grouping:
@@ -105,9 +106,8 @@ def _absorbed(program: Program, code: list[Instruction], accepts: Accepts) -> li
     They may be computed twice: that costs nothing beside another pass.
     """
     scalar = {
-        n: inner
+        n: instruction
         for instruction in program.code
-        for inner in [instruction]
         for n in instruction.outs
         if _shape(program, instruction) == ()
         and accepts(program, instruction)

@@ -65,7 +65,9 @@ def _fits(op: str, made: str, read: list[str]) -> bool:
         return set(read) <= {"bool"}
     if op == "where":
         return read[0] == "bool" and common(read[1:] or [made]) == made
-    return op != "sigmoid" or made not in HALVES  # its reference rounds at each of its steps
+    if op == "sigmoid":
+        return made not in HALVES  # its reference rounds at each of its steps
+    return op != "astype" or (made not in HALVES or read[0] != "float64")  # that rounds once
 
 
 def common(dtypes: list[str]) -> str | None:
