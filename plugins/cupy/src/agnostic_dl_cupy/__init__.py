@@ -1,0 +1,16 @@
+"""The CuPy backend: arrays on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from agnostic_dl.extend import Backend, hookimpl
+from agnostic_dl_cupy.backend import CupyBackend
+from agnostic_dl_cupy.precision import allows_tf32, tf32
+
+__all__ = ["CupyBackend", "agnostic_dl_backends", "allows_tf32", "tf32"]
+
+
+@hookimpl
+def agnostic_dl_backends() -> Mapping[str, Callable[..., Backend]]:
+    return {"cupy": CupyBackend}

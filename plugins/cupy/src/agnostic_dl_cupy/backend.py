@@ -1,0 +1,148 @@
+"""The backend: devices, the way to and from the host, and where its kernels come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from agnostic_dl.errors import UsageError
+from agnostic_dl.extend import Backend
+from agnostic_dl_cupy import probe
+
+#: Host copies of at least so many bytes go through page-locked memory.
+_PINNED_FROM = 1 << 16
+
+
+class CupyBackend(Backend):
+    """Arrays of CuPy on one device.
+
+    *device*: its number, also as "cupy:1"; None: CuPy's current device at the time of making.
+    """
+
+    name = "cupy"
+
+    def __init__(self, device: Any = None) -> None:
+        self.number = _device_number(device)
+        super().__init__(self._open(self.number))
+
+    @classmethod
+    def probe(cls) -> str | None:
+        return probe.reason()
+
+    def _open(self, number: int | None) -> Any:
+        import cupy
+
+        count = cupy.cuda.runtime.getDeviceCount()
+        if number is not None and not 0 <= number < count:
+            raise UsageError(f"the devices of cupy are 0 to {count - 1}, got {number}")
+        device = cupy.cuda.Device(number)
+        self.number = int(device.id)
+        return device
+
+    @cached_property
+    def xp(self) -> Any:
+        import array_api_compat.cupy as xp
+
+        return xp
+
+    @cached_property
+    def array_type(self) -> type:
+        import cupy
+
+        return cupy.ndarray
+
+    @cached_property
+    def dtypes(self) -> Mapping[str, Any]:
+        import numpy as np
+
+        known = {**super().dtypes, "float16": np.dtype("float16")}
+        try:
+            import ml_dtypes
+        except ImportError:
+            return known
+        return {**known, "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+
+    def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
+        return {}
+
+    def asarray(self, obj: Any, dtype: Any = None) -> Any:
+        import cupy
+
+        dtype = self.dtypes[dtype] if isinstance(dtype, str) else dtype
+        with self.device:
+            if _on_a_device(obj):
+                return _typed(_moved(cupy, obj, self.number), dtype)
+            return self._from_host(cupy, _host_array(obj, dtype))
+
+    def _from_host(self, cupy: Any, host: Any) -> Any:
+        if host.nbytes < _PINNED_FROM:
+            return cupy.asarray(host)
+        # CuPy keeps a page-locked copy alive until the stream has read it: nothing waits.
+        return cupy.asarray(_pinned_copy(cupy, host), blocking=False)
+
+    def to_numpy(self, array: Any) -> Any:
+        import cupy
+
+        with array.device:
+            if array.nbytes < _PINNED_FROM:
+                return cupy.asnumpy(array)
+            return array.get(out=_pinned(cupy, array.shape, array.dtype), blocking=True)
+
+    def synchronize(self) -> None:
+        self.device.synchronize()
+
+
+def _device_number(device: Any) -> int | None:
+    """The number that *device* (None, an integer, a CuPy device) stands for."""
+    if device is None:
+        return None
+    number = getattr(device, "id", device)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise UsageError(f"the device of cupy expects a number or 'cupy:<number>', got {device!r}")
+    return number
+
+
+def _on_a_device(obj: Any) -> bool:
+    """Whether it can be taken without the host: CUDA memory behind DLPack or CUDA's interface."""
+    if hasattr(obj, "__cuda_array_interface__"):
+        return True
+    if not hasattr(obj, "__dlpack_device__"):
+        return False
+    return int(obj.__dlpack_device__()[0]) in (2, 13)  # kDLCUDA, kDLCUDAManaged
+
+
+def _moved(cupy: Any, obj: Any, number: int | None) -> Any:
+    """A CuPy array on this device: a view where *obj* lies there already."""
+    if not isinstance(obj, cupy.ndarray):
+        obj = cupy.from_dlpack(obj) if hasattr(obj, "__dlpack__") else cupy.asarray(obj)
+    return obj if obj.device.id == number else cupy.array(obj)
+
+
+def _typed(array: Any, dtype: Any) -> Any:
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _host_array(obj: Any, dtype: Any) -> Any:
+    import numpy as np
+
+    if hasattr(obj, "__dlpack__") and not isinstance(obj, np.ndarray | np.generic):
+        obj = np.from_dlpack(obj)
+    return np.asarray(obj, dtype=dtype)
+
+
+def _pinned(cupy: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """An empty host array in page-locked memory, from CuPy's pool of it."""
+    import math
+
+    import numpy as np
+
+    count = math.prod(shape)
+    memory = cupy.cuda.alloc_pinned_memory(count * np.dtype(dtype).itemsize)
+    return np.frombuffer(memory, dtype, count).reshape(shape)
+
+
+def _pinned_copy(cupy: Any, host: Any) -> Any:
+    copy = _pinned(cupy, host.shape, host.dtype)
+    copy[...] = host
+    return copy

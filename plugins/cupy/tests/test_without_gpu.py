@@ -1,0 +1,91 @@
+"""What holds on every machine: a cheap import, a probe that says what is missing, the switches."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import agnostic_dl as adl
+import agnostic_dl_cupy
+from agnostic_dl.errors import BackendUnavailable, UsageError
+from agnostic_dl_cupy import backend, precision, probe
+
+
+def test_importing_and_probing_load_neither_cupy_nor_numpy():
+    code = (
+        "import sys, agnostic_dl_cupy as c\n"
+        "c.agnostic_dl_backends()['cupy'].probe()\n"
+        "print([m for m in ('cupy', 'numpy', 'cudnn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def driver(*, status: int = 0, count: int = 1) -> SimpleNamespace:
+    def device_count(place):
+        place._obj.value = count
+        return 0
+
+    return SimpleNamespace(cuInit=lambda flags: status, cuDeviceGetCount=device_count)
+
+
+@pytest.mark.parametrize(
+    ("installed", "found", "expected"),
+    [
+        (False, None, "CuPy is not installed"),
+        (True, None, "no NVIDIA driver"),
+        (True, driver(status=100), "cuInit returns 100"),
+        (True, driver(count=0), "finds no device"),
+        (True, driver(), None),
+    ],
+)
+def test_the_probe_names_the_first_thing_that_is_missing(monkeypatch, installed, found, expected):
+    monkeypatch.setattr(probe, "find_spec", lambda name: object() if installed else None)
+    monkeypatch.setattr(probe, "_load_driver", lambda: found)
+    reason = probe.reason()
+    if expected is None:
+        assert reason is None
+    else:
+        assert expected in reason
+        assert "\n" not in reason
+
+
+def test_an_unavailable_backend_is_listed_with_its_reason(monkeypatch):
+    monkeypatch.setattr(probe, "find_spec", lambda name: None)
+    info = next(info for info in adl.list_backends() if info.name == "cupy")
+    assert not info.available
+    assert "not installed" in info.reason
+    with pytest.raises(BackendUnavailable, match="not installed"):
+        adl.use_backend("cupy", device=7)
+
+
+@pytest.mark.parametrize(
+    ("given", "number"), [(None, None), (0, 0), (3, 3), (SimpleNamespace(id=2), 2)]
+)
+def test_a_device_is_a_number_or_an_object_that_has_one(given, number):
+    assert backend._device_number(given) == number
+
+
+@pytest.mark.parametrize("given", [True, "gpu", 1.5])
+def test_another_device_is_refused(given):
+    with pytest.raises(UsageError, match="expects a number"):
+        backend._device_number(given)
+
+
+def test_tf32_is_off_unless_it_is_asked_for(monkeypatch):
+    monkeypatch.delenv(precision.VARIABLE, raising=False)
+    assert not agnostic_dl_cupy.allows_tf32()
+    monkeypatch.setenv(precision.VARIABLE, "1")
+    assert agnostic_dl_cupy.allows_tf32()
+    with agnostic_dl_cupy.tf32(False):
+        assert not agnostic_dl_cupy.allows_tf32()
+        with agnostic_dl_cupy.tf32():
+            assert agnostic_dl_cupy.allows_tf32()
+    assert agnostic_dl_cupy.allows_tf32()
+    monkeypatch.setenv(precision.VARIABLE, "yes")
+    with pytest.raises(UsageError, match="expects 0 or 1"):
+        agnostic_dl_cupy.allows_tf32()
