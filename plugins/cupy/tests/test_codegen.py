@@ -101,7 +101,7 @@ def arrays_for(program, seed=0):
         array = array if name in ("param", "grad", "m", "velocity") else np.abs(array) / 4
         found[name] = np.asarray(array, dtype=value.dtype)
     if "mean" in found:  # a centered variance is not negative
-        found["mean"] = found["mean"] * np.float32(0.1)
+        found["v"] = found["v"] + found["v"].dtype.type(1)
     return found
 
 
@@ -164,9 +164,10 @@ UNARY = ["negative", "positive", "abs", "square", "sqrt", "reciprocal", "relu", 
 BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "relu_grad", "copysign",
           "hypot", "pow", "atan2", "logaddexp", "equal", "not_equal", "less", "less_equal",
           "greater", "greater_equal"]  # fmt: skip
-#: Functions that libraries compute as they see fit: units in the last place that may differ.
-ULPS = {"hypot": 2, "pow": 4, "atan2": 4, "logaddexp": 4, "sigmoid": 4, "exp": 4, "expm1": 4, "log": 4,
-        "log1p": 4, "log2": 4, "log10": 4, "sin": 4, "cos": 4, "tan": 6, "asin": 4, "acos": 4,
+#: Functions that libraries compute as they see fit: units in the last place that may differ. In
+#: sigmoid the last places of tanh become higher ones when 1 is added to what is near -1.
+ULPS = {"hypot": 2, "pow": 4, "atan2": 4, "logaddexp": 4, "sigmoid": 16, "exp": 4, "expm1": 4,
+        "log": 4, "log1p": 4, "log2": 4, "log10": 4, "sin": 4, "cos": 4, "tan": 6, "asin": 4, "acos": 4,
         "atan": 4, "sinh": 4, "cosh": 4, "tanh": 4, "asinh": 4, "acosh": 4, "atanh": 4}  # fmt: skip
 
 

@@ -30,7 +30,7 @@ static __device__ __forceinline__ void store(float x, Float16& to) {
 static __device__ __forceinline__ void store(float x, BFloat16& to) {
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to.bits) : "f"(x)); }
 #define EACH static __device__ __forceinline__
-#define KERNEL extern "C" __global__ void __launch_bounds__(256)
+#define KERNEL extern "C" __global__ void
 """
 
 #: What CUDA and the host's compiler (in the tests) have in common; EACH marks a function.
@@ -55,7 +55,8 @@ template <class T> EACH T op_minimum(T x, T y) { return x <= y || x != x ? x : y
 template <class T> EACH T op_relu(T x) { return x > (T)0 || x != x ? x : (T)0; }
 template <class T> EACH T op_relu_grad(T g, T out) { return out > (T)0 ? g : (T)0; }
 template <class T> EACH T op_sign(T x) {
-  return x > (T)0 ? (T)1 : x < (T)0 ? (T)-1 : x == (T)0 ? (T)0 : x; }
+  const T found = (T)((x > (T)0) - (x < (T)0));
+  return x == x ? found : x; }
 template <class T> EACH T op_round(T x) { return rint(x); }
 template <class T> EACH T op_sigmoid(T x) {
   return op_multiply(op_add((T)tanh(op_multiply(x, (T)0.5)), (T)1), (T)0.5); }
