@@ -42,6 +42,7 @@ class ChainKernel:
     """A chain as one launch on given arrays, outputs among them: inputs may be written over."""
 
     def __init__(self, chain: Instruction, values: Mapping[int, Value]) -> None:
+        self.chain, self.values = chain, values
         self.source = source_of(chain, values)
         self.count = values[chain.outs[0]].size
 

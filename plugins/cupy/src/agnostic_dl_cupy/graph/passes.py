@@ -1,0 +1,78 @@
+"""What a program is made into before it runs on a device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from agnostic_dl.extend import VIEWS, Instruction, Program, chained, optimize
+from agnostic_dl_cupy.codegen import accepts
+
+
+def prepared(program: Program) -> Program:
+    """The program with its guard turned into selections, and chains for generated kernels."""
+    return chained(optimize(guarded(program)), accepts)
+
+
+def guarded(program: Program) -> Program:
+    """The program whose new state is the old one where the guard is false.
+
+    Decided on the device, element by element, so that one graph serves both cases and nothing
+    waits for the host; in a chain it costs one more register.
+    """
+    if program.guard is None:
+        return program
+    guard, values = program.outputs[program.guard], dict(program.values)
+    code, outputs = list(program.code), dict(program.outputs)
+    for name, to in program.donations.items():
+        new, old = program.outputs[name], program.inputs[to]
+        if new != old:
+            chosen = max(values) + 1
+            values[chosen] = values[new]
+            code.append(Instruction("where", (guard, new, old), (chosen,)))
+            outputs[name] = chosen
+    return replace(program, values=values, code=tuple(code), outputs=outputs)
+
+
+def sources(program: Program) -> dict[int, int]:
+    """For each value that may be a view: the value whose memory it looks at."""
+    found: dict[int, int] = {}
+    for instruction in program.code:
+        if instruction.op in VIEWS | {"astype", "positive", "getitem"} and instruction.reads:
+            of = instruction.reads[0]
+            found.update(dict.fromkeys(instruction.outs, found.get(of, of)))
+    return found
+
+
+def in_place(program: Program) -> dict[int, int]:
+    """Value → the state input whose memory its chain may write it to.
+
+    Only where nothing after the chain reads the old state, nor through a view of it.
+    """
+    source = sources(program)
+    last: dict[int, int] = {}
+    for place, instruction in enumerate(program.code):
+        for number in instruction.reads:
+            last[source.get(number, number)] = place
+    read_out = {source.get(n, n) for n in program.outputs.values()}
+    found: dict[int, int] = {}
+    for name, to in program.donations.items():
+        new, old = program.outputs[name], program.inputs[to]
+        place = _chain_of(program, new)
+        if place is None or new in found or last.get(old, -1) > place or old in read_out:
+            continue
+        if program.values[new] == program.values[old] and not _looks(program, place, old, source):
+            found[new] = old
+    return found
+
+
+def _chain_of(program: Program, number: int) -> int | None:
+    """The place of the chain that makes the value, if one does."""
+    for place, instruction in enumerate(program.code):
+        if number in instruction.outs:
+            return place if instruction.op == "elementwise" else None
+    return None
+
+
+def _looks(program: Program, place: int, old: int, source: dict[int, int]) -> bool:
+    """Whether the chain reads the old state in another order of its elements: through a view."""
+    return any(n != old and source.get(n, n) == old for n in program.code[place].reads)
