@@ -50,5 +50,3 @@ def resources(ptx, architecture, folder):
     ).stderr  # fmt: skip
     spilled = sum(map(int, re.findall(r"(\d+) bytes spill", found)))
     return int(re.findall(r"Used (\d+) registers", found)[0]), spilled
-
-

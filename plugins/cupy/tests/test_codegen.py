@@ -8,14 +8,14 @@ import device_compiler
 import host
 import numpy as np
 import pytest
-from agnostic_dl_cupy.codegen import ChainKernel, accepts, source_of
-from agnostic_dl_cupy.codegen.kernel import geometry
-from agnostic_dl_cupy.codegen.literals import literal, rounded
 
 import agnostic_dl as adl
 from agnostic_dl.extend import CHAIN, Instruction, Literal, Program, Value, chained
 from agnostic_dl.primitives.program import interpret
 from agnostic_dl.testing.programs import update_program
+from agnostic_dl_cupy.codegen import ChainKernel, accepts, source_of
+from agnostic_dl_cupy.codegen.kernel import geometry
+from agnostic_dl_cupy.codegen.literals import literal, rounded
 
 SIZE = 1003  # fours and a rest
 VARIANTS = {
@@ -125,7 +125,7 @@ def test_on_the_cpu_it_is_numpy_to_the_bit(optimizer, dtype, grad, tmp_path):
     ins = [held[n] for n in chain.reads]  # at last over the inputs, as a plan runs it
     places = {program.outputs[to]: held[program.inputs[name]]
               for to, name in program.donations.items()}  # fmt: skip
-    outs = [places.get(n, None) for n in chain.outs]
+    outs = [places.get(n) for n in chain.outs]
     run(SIZE, SIZE // 4, ins, outs)
     _compare(program, chain, outs, expected)
 
@@ -167,8 +167,9 @@ BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "relu_g
 #: Functions that libraries compute as they see fit: units in the last place that may differ. In
 #: sigmoid the last places of tanh become higher ones when 1 is added to what is near -1.
 ULPS = {"hypot": 2, "pow": 4, "atan2": 4, "logaddexp": 4, "sigmoid": 16, "exp": 4, "expm1": 4,
-        "log": 4, "log1p": 4, "log2": 4, "log10": 4, "sin": 4, "cos": 4, "tan": 6, "asin": 4, "acos": 4,
-        "atan": 4, "sinh": 4, "cosh": 4, "tanh": 4, "asinh": 4, "acosh": 4, "atanh": 4}  # fmt: skip
+        "log": 4, "log1p": 4, "log2": 4, "log10": 4, "sin": 4, "cos": 4, "tan": 6, "asin": 4,
+        "acos": 4, "atan": 4, "sinh": 4, "cosh": 4, "tanh": 4,
+        "asinh": 4, "acosh": 4, "atanh": 4}  # fmt: skip
 
 
 @needs_host
@@ -243,7 +244,7 @@ class _Memory:
 def test_addresses_that_are_not_aligned_are_read_one_by_one():
     program = update_program(adl.optimizer("sgd"), 10)
     kernel = ChainKernel(chain_of(program), program.values)
-    scalar = [u for u in kernel.source.uniform].index(True)
+    scalar = list(kernel.source.uniform).index(True)
     ins = [_Memory(64 if k != scalar else 4) for k in range(len(kernel.source.uniform))]
     assert kernel.arguments(ins, [_Memory(128)])[:2] == (10, 2)
     assert kernel.arguments(ins, [_Memory(132)])[:2] == (10, 0)

@@ -65,7 +65,7 @@ class _Writer:
         numbers = dict.fromkeys([*self.ins, *(i.outs[0] for i in code)])
         self.name = {number: f"v{k}" for k, number in enumerate(numbers)}
 
-    # -- the parts ----------------------------------------------------------------------------------
+    # -- the parts ---------------------------------------------------------------------------------
 
     def body(self) -> str:
         return self._element() + self._kernel()
@@ -117,7 +117,7 @@ class _Writer:
         arguments += [out.format(v=self.name[n]) for n in self.outs]
         return f"@NAME@_element({', '.join(arguments)});"
 
-    # -- one instruction ------------------------------------------------------------------------------
+    # -- one instruction ---------------------------------------------------------------------------
 
     def _stored(self, number: int) -> str:
         return STORED[self.values[number].dtype]

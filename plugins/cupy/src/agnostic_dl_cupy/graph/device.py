@@ -38,7 +38,7 @@ class CudaDevice:
             finally:
                 outside.wait_event(self.stream.record())
 
-    # -- memory -------------------------------------------------------------------------------------
+    # -- memory ------------------------------------------------------------------------------------
 
     def empty(self, value: Value) -> Any:
         """Memory for a value, C-contiguous."""
@@ -52,14 +52,15 @@ class CudaDevice:
         """Fill the vector *to* with numbers of the host."""
         import numpy as np
 
-        to.set(np.asarray(numbers, dtype=to.dtype))
+        # On the own stream: a copy on the default one would not wait for the step before.
+        to.set(np.asarray(numbers, dtype=to.dtype), stream=self.stream)
 
     def fresh(self, array: Any) -> Any:
         """A copy that is the caller's."""
         with self._backend.device:
             return array.copy()
 
-    # -- computing ----------------------------------------------------------------------------------
+    # -- computing ---------------------------------------------------------------------------------
 
     def apply(self, instruction: Instruction, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         """One primitive on arrays, by the backend's kernel of that name if there is one."""
@@ -71,7 +72,7 @@ class CudaDevice:
         """One generated kernel; what it reads in another order is put in order first."""
         kernel([self._cupy.ascontiguousarray(array) for array in ins], outs)
 
-    # -- graphs -------------------------------------------------------------------------------------
+    # -- graphs ------------------------------------------------------------------------------------
 
     def capture(self, function: Callable[[], Mapping[str, Any]]) -> tuple[Any, Mapping[str, Any]]:
         """(a graph of the work that *function* queues, what it returns); nothing is computed.

@@ -57,10 +57,10 @@ def in_place(program: Program) -> dict[int, int]:
     found: dict[int, int] = {}
     for name, to in program.donations.items():
         new, old = program.outputs[name], program.inputs[to]
-        place = _chain_of(program, new)
-        if place is None or new in found or last.get(old, -1) > place or old in read_out:
+        made = _chain_of(program, new)
+        if made is None or new in found or last.get(old, -1) > made or old in read_out:
             continue
-        if program.values[new] == program.values[old] and not _looks(program, place, old, source):
+        if program.values[new] == program.values[old] and not _looks(program, made, old, source):
             found[new] = old
     return found
 

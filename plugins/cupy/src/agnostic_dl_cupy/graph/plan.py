@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agnostic_dl.errors import CaptureWarning, UsageError
-from agnostic_dl.extend import CHAIN, Instruction, Literal, Program
+from agnostic_dl.extend import CHAIN, Instruction, Literal, Program, Value
 from agnostic_dl_cupy.codegen import ChainKernel
 from agnostic_dl_cupy.graph.passes import in_place, prepared, sources
 
@@ -23,7 +23,8 @@ class GraphPlan:
     """
 
     def __init__(self, program: Program, device: Any, like: GraphPlan | None = None) -> None:
-        self.program, self.device = program, device if like is None else like.device
+        self.program = program
+        self.device: Any = device if like is None else like.device
         self._code = prepared(program)
         self._kernels = {
             k: ChainKernel(i, self._code.values)
@@ -36,13 +37,13 @@ class GraphPlan:
         #: Why it runs eagerly; None: it does not, or not for long.
         self.reason: str | None = None
         with self.device.working():
-            self._state = {} if like is None else like._state
+            self._state: dict[str, Any] = {} if like is None else like._state
             for name in program.state:
                 if name not in self._state:
                     self._state[name] = self.device.empty(self._value(name))
             self._inputs, self._vectors = self._places()
 
-    def _value(self, name: str) -> Any:
+    def _value(self, name: str) -> Value:
         return self.program.values[self.program.inputs[name]]
 
     def _places(self) -> tuple[dict[str, Any], dict[str, tuple[Any, list[str]]]]:
@@ -55,14 +56,14 @@ class GraphPlan:
                 vectors.setdefault(value.dtype, (None, []))[1].append(name)
         places: dict[str, Any] = {}
         for dtype, (_, members) in vectors.items():
-            vector = self.device.empty(type(self._value(members[0]))((len(members),), dtype))
+            vector = self.device.empty(Value((len(members),), dtype))
             vectors[dtype] = vector, members
             places |= {name: vector[k : k + 1].reshape(()) for k, name in enumerate(members)}
         return places | {
             name: self.device.empty(self._value(name)) for name in names if name not in places
         }, vectors
 
-    # -- the protocol -------------------------------------------------------------------------------
+    # -- the protocol ------------------------------------------------------------------------------
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Copy state in, by name of the input."""
@@ -109,7 +110,7 @@ class GraphPlan:
         else:
             self.device.copy(place, value)
 
-    # -- running ------------------------------------------------------------------------------------
+    # -- running -----------------------------------------------------------------------------------
 
     def _step(self) -> None:
         if self._graph is None and self.reason is None and self._runs >= WARM_UP:
@@ -164,9 +165,9 @@ class GraphPlan:
     def _apart(self, number: int, array: Any) -> Any:
         """An array that the write-back, or the next inputs, leave alone."""
         code = self._code
-        if self._sources.get(number, number) not in code.inputs.values():
-            if number not in self._in_place:
-                return array
+        source = self._sources.get(number, number)
+        if source not in code.inputs.values() and source not in self._in_place:
+            return array
         copy = self.device.empty(code.values[number])
         self.device.copy(copy, array)
         return copy
