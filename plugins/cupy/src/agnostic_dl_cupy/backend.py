@@ -64,7 +64,12 @@ class CupyBackend(Backend):
         return {**known, "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
-        return {}
+        from agnostic_dl_cupy.cudnn_graphs import Graphs, frontend
+        from agnostic_dl_cupy.kernels import bind
+        from agnostic_dl_cupy.runtime import CupyRuntime
+
+        runtime, cudnn = CupyRuntime(self.number), frontend()
+        return bind(runtime, graphs=None if cudnn is None else Graphs(runtime, cudnn))
 
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         import cupy

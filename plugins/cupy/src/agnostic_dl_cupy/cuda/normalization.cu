@@ -1,0 +1,121 @@
+// Batch norm of x (rows, channels). Each reduction has two kernels: blocks of threads reduce pieces
+// of the rows, then one thread per channel joins the pieces, always in the same order.
+// A block is *lanes* neighbouring channels wide; blockIdx.x counts channels, blockIdx.y pieces.
+
+#define BLOCK 256
+
+// Joins mean and sum of squared deviations of two sets: Chan, Golub and LeVeque, 1979.
+template <class Number>
+__device__ inline void join(Number* n, Number* mean, Number* m2, Number n_b, Number mean_b,
+                            Number m2_b) {
+    if (n_b == 0) return;
+    Number total = *n + n_b, delta = mean_b - *mean;
+    *mean += delta * (n_b / total);
+    *m2 += m2_b + delta * delta * (*n * (n_b / total));
+    *n = total;
+}
+
+// Welford's recurrence in each thread; partial (pieces, 3, channels): count, mean, deviations.
+extern "C" __global__ void batch_norm_partial(const STORAGE* x, ACCUM* partial, Index rows,
+                                              int channels, int lanes) {
+    __shared__ ACCUM counts[BLOCK], means[BLOCK], squares[BLOCK];
+    int lane = threadIdx.x % lanes, line = threadIdx.x / lanes, lines = blockDim.x / lanes;
+    int channel = blockIdx.x * lanes + lane;
+    ACCUM n = 0, mean = 0, m2 = 0;
+    if (channel < channels)
+        for (Index r = (Index)blockIdx.y * lines + line; r < rows; r += (Index)gridDim.y * lines) {
+            ACCUM value = load(x[r * channels + channel]), delta = value - mean;
+            n += 1;
+            mean += delta / n;
+            m2 += delta * (value - mean);
+        }
+    counts[threadIdx.x] = n, means[threadIdx.x] = mean, squares[threadIdx.x] = m2;
+    __syncthreads();
+    if (line == 0 && channel < channels) {
+        for (int k = lane + lanes; k < lines * lanes; k += lanes)
+            join(&n, &mean, &m2, counts[k], means[k], squares[k]);
+        ACCUM* piece = partial + (Index)blockIdx.y * 3 * channels + channel;
+        piece[0] = n, piece[channels] = mean, piece[2 * channels] = m2;
+    }
+    __syncthreads();
+}
+
+extern "C" __global__ void batch_norm_finish(const ACCUM* partial, STORAGE* mean, STORAGE* variance,
+                                             int pieces, int channels) {
+    FOR_EACH(c, channels) {
+        double n = 0, middle = 0, m2 = 0;
+        for (int k = 0; k < pieces; k++) {
+            const ACCUM* piece = partial + (Index)k * 3 * channels + c;
+            join<double>(&n, &middle, &m2, piece[0], piece[channels], piece[2 * channels]);
+        }
+        mean[c] = store((ACCUM)middle);
+        variance[c] = store((ACCUM)(m2 / n));
+    }
+}
+
+extern "C" __global__ void batch_norm_apply(const STORAGE* x, const STORAGE* mean,
+                                            const STORAGE* variance, const STORAGE* weight,
+                                            const STORAGE* bias, STORAGE* out, Index count,
+                                            int channels, ACCUM eps) {
+    FOR_EACH(i, count) {
+        int c = (int)(i % channels);
+        ACCUM scale = load(weight[c]) / sqrt(load(variance[c]) + eps);
+        out[i] = store((load(x[i]) - load(mean[c])) * scale + load(bias[c]));
+    }
+}
+
+// partial (pieces, 2, channels): the sums of g and of g · (x - mean).
+extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORAGE* x,
+                                                   const STORAGE* mean, ACCUM* partial, Index rows,
+                                                   int channels, int lanes) {
+    __shared__ ACCUM pulls[BLOCK], twists[BLOCK];
+    int lane = threadIdx.x % lanes, line = threadIdx.x / lanes, lines = blockDim.x / lanes;
+    int channel = blockIdx.x * lanes + lane;
+    ACCUM pull = 0, twist = 0;
+    if (channel < channels) {
+        ACCUM middle = load(mean[channel]);
+        for (Index r = (Index)blockIdx.y * lines + line; r < rows; r += (Index)gridDim.y * lines) {
+            ACCUM slope = load(g[r * channels + channel]);
+            pull += slope;
+            twist += slope * (load(x[r * channels + channel]) - middle);
+        }
+    }
+    pulls[threadIdx.x] = pull, twists[threadIdx.x] = twist;
+    __syncthreads();
+    if (line == 0 && channel < channels) {
+        for (int k = lane + lanes; k < lines * lanes; k += lanes)
+            pull += pulls[k], twist += twists[k];
+        ACCUM* piece = partial + (Index)blockIdx.y * 2 * channels + channel;
+        piece[0] = pull, piece[channels] = twist;
+    }
+    __syncthreads();
+}
+
+// sums (2, channels): as above, over all pieces, times scale; the gradient of the weight.
+extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const STORAGE* variance,
+                                                  ACCUM* sums, STORAGE* weight_grad, int pieces,
+                                                  int channels, ACCUM eps) {
+    FOR_EACH(c, channels) {
+        double pull = 0, twist = 0;
+        for (int k = 0; k < pieces; k++) {
+            const ACCUM* piece = partial + (Index)k * 2 * channels + c;
+            pull += piece[0], twist += piece[channels];
+        }
+        sums[c] = (ACCUM)pull, sums[channels + c] = (ACCUM)twist;
+        weight_grad[c] = store((ACCUM)twist / sqrt(load(variance[c]) + eps));
+    }
+}
+
+extern "C" __global__ void batch_norm_input_grad(const STORAGE* g, const STORAGE* x,
+                                                 const STORAGE* mean, const STORAGE* variance,
+                                                 const STORAGE* weight, const ACCUM* sums,
+                                                 STORAGE* out, Index rows, int channels,
+                                                 ACCUM eps) {
+    FOR_EACH(i, rows * channels) {
+        int c = (int)(i % channels);
+        ACCUM rstd = 1 / sqrt(load(variance[c]) + eps);
+        ACCUM centred = (load(x[i]) - load(mean[c])) * rstd;
+        ACCUM pull = sums[c] / rows, twist = sums[channels + c] * rstd / rows;
+        out[i] = store((load(g[i]) - pull - centred * twist) * (load(weight[c]) * rstd));
+    }
+}

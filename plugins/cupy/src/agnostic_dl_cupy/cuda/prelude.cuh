@@ -1,0 +1,30 @@
+// What every kernel begins with. STORAGE is what arrays hold, ACCUM what is computed with: float for
+// the three short types, double for double. Arrays are C-contiguous, images (N, H, W, C).
+// No warp intrinsics: threads of a block meet in shared memory alone, so that the same source runs
+// on the host, one system thread for each of a block's.
+
+typedef long long Index;
+
+#if defined(STORAGE_HALF)
+#include <cuda_fp16.h>
+typedef __half STORAGE;
+__device__ inline float load(STORAGE value) { return __half2float(value); }
+__device__ inline STORAGE store(float value) { return __float2half(value); }
+#elif defined(STORAGE_BFLOAT16)
+#include <cuda_bf16.h>
+typedef __nv_bfloat16 STORAGE;
+__device__ inline float load(STORAGE value) { return __bfloat162float(value); }
+__device__ inline STORAGE store(float value) { return __float2bfloat16(value); }
+#else
+typedef ACCUM STORAGE;
+__device__ inline ACCUM load(STORAGE value) { return value; }
+__device__ inline STORAGE store(ACCUM value) { return value; }
+#endif
+
+#ifndef INFINITY
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+#define LOWEST (-(ACCUM)INFINITY)
+#define THIS_THREAD ((Index)blockIdx.x * blockDim.x + threadIdx.x)
+#define ALL_THREADS ((Index)gridDim.x * blockDim.x)
+#define FOR_EACH(i, count) for (Index i = THIS_THREAD; i < (count); i += ALL_THREADS)

@@ -1,0 +1,101 @@
+"""Batch norm and its gradients: statistics by Welford's recurrence, joined in a fixed order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from agnostic_dl_cupy.runtime import Launcher, Runtime, supported
+
+_UNIT = "normalization"
+_THREADS = 256
+
+
+def batch_norm(runtime: Runtime, xp: Any, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
+    """As the primitive: x (..., C) → y, mean (C,), variance (C,)."""
+    if not _takes(runtime, x, weight, bias):
+        return NotImplemented
+    launcher, x = Launcher(runtime, x.dtype), runtime.contiguous(x)
+    mean, variance, out = (
+        launcher.empty(weight.shape),
+        launcher.empty(weight.shape),
+        launcher.empty(x.shape),
+    )
+    channels, partial = np.int32(weight.size), _partial(launcher, "batch_norm_partial", 3, (x,))
+    launcher.each(
+        _UNIT, "batch_norm_finish", weight.size, partial, mean, variance,
+        np.int32(partial.shape[0]), channels,
+    )  # fmt: skip
+    launcher.each(
+        _UNIT, "batch_norm_apply", x.size, x, mean, variance, runtime.contiguous(weight),
+        runtime.contiguous(bias), out, np.int64(x.size), channels, launcher.scalar(eps),
+    )  # fmt: skip
+    return out, mean, variance
+
+
+def batch_norm_input_grad(
+    runtime: Runtime, xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, *, eps: float
+) -> Any:
+    """As the primitive: the gradient in x, through the statistics as well."""
+    if (
+        not _takes(runtime, x, mean, var, weight)
+        or not supported(runtime, x, g)
+        or g.shape != x.shape
+    ):
+        return NotImplemented
+    launcher = Launcher(runtime, x.dtype)
+    g, x, mean, var, weight = (runtime.contiguous(a) for a in (g, x, mean, var, weight))
+    sums, _ = _sums(launcher, g, x, mean, var, eps)
+    out = launcher.empty(x.shape)
+    launcher.each(
+        _UNIT, "batch_norm_input_grad", x.size, g, x, mean, var, weight, sums, out,
+        np.int64(x.size // weight.size), np.int32(weight.size), launcher.scalar(eps),
+    )  # fmt: skip
+    return out
+
+
+def batch_norm_weight_grad(
+    runtime: Runtime, xp: Any, g: Any, x: Any, mean: Any, var: Any, *, eps: float
+) -> Any:
+    """As the primitive: Σ g · (x - mean) / √(variance + eps), (C,)."""
+    if not _takes(runtime, x, mean, var) or not supported(runtime, x, g) or g.shape != x.shape:
+        return NotImplemented
+    g, x, mean, var = (runtime.contiguous(a) for a in (g, x, mean, var))
+    return _sums(Launcher(runtime, x.dtype), g, x, mean, var, eps)[1]
+
+
+def _takes(runtime: Runtime, x: Any, *vectors: Any) -> bool:
+    return (
+        supported(runtime, x, *vectors)
+        and x.ndim > 1
+        and all(v.shape == x.shape[-1:] for v in vectors)
+    )
+
+
+def _partial(launcher: Launcher, kernel: str, count: int, arrays: Any) -> Any:
+    """Reduce pieces of the rows of the first of *arrays*: (pieces, count, C)."""
+    channels, threads = arrays[0].shape[-1], min(_THREADS, launcher.runtime.threads)
+    rows = arrays[0].size // channels
+    lanes = min(32, 1 << (channels - 1).bit_length())
+    wide, lines = -(-channels // lanes), threads // lanes
+    # A thread sums at least eight rows: joining costs more than that.
+    pieces = max(min(rows // (8 * lines), launcher.runtime.enough_blocks // wide, 512), 1)
+    partial = launcher.runtime.empty((pieces, count, channels), launcher.accumulator)
+    launcher.grid(
+        _UNIT, kernel, (wide, pieces), threads, *arrays, partial, np.int64(rows),
+        np.int32(channels), np.int32(lanes),
+    )  # fmt: skip
+    return partial
+
+
+def _sums(launcher: Launcher, g: Any, x: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any]:
+    """Σ g and Σ g · (x - mean) as (2, C), and the gradient of the weight (C,)."""
+    partial = _partial(launcher, "batch_norm_grad_partial", 2, (g, x, mean))
+    sums = launcher.runtime.empty((2, mean.size), launcher.accumulator)
+    weight_grad = launcher.empty(mean.shape)
+    launcher.each(
+        _UNIT, "batch_norm_grad_finish", mean.size, partial, var, sums, weight_grad,
+        np.int32(partial.shape[0]), np.int32(mean.size), launcher.scalar(eps),
+    )  # fmt: skip
+    return sums, weight_grad

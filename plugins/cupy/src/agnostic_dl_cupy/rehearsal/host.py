@@ -1,0 +1,110 @@
+"""A runtime on the host: NumPy's arrays, and the kernels' CUDA source compiled by g++."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+
+import numpy as np
+
+from agnostic_dl_cupy import templates
+from agnostic_dl_cupy.templates import Variant
+
+#: Kernels whose threads meet.
+_MEET = (
+    "batch_norm_partial", "batch_norm_grad_partial", "transpose",
+    "softmax_cross_entropy", "softmax_cross_entropy_grad",
+)  # fmt: skip
+
+
+def missing() -> str | None:
+    """Why the rehearsal cannot run here, or None."""
+    return None if shutil.which("g++") else "the host compiler g++ is absent"
+
+
+class HostRuntime:
+    """Launches on the host, each noted in *calls* as (kernel, grid, threads)."""
+
+    device = 0
+    threads = 32
+    enough_blocks = 4
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, tuple[int, ...], int]] = []
+        self.current_stream = 0
+
+    def takes(self, array: Any) -> bool:
+        return type(array) is np.ndarray
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        # Every byte set: what a kernel forgets to write is NaN or -1, and shows.
+        array = np.empty(shape, dtype)
+        array.reshape(-1).view(np.uint8)[...] = 0xFF
+        return array
+
+    def contiguous(self, array: Any) -> Any:
+        # Not ascontiguousarray alone: it makes one axis of none.
+        return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+    def pointer(self, array: Any) -> int:
+        address: int = array.ctypes.data
+        return address
+
+    def stream(self) -> int:
+        return self.current_stream
+
+    def launch(
+        self, variant: Variant, kernel: str, grid: Sequence[int], threads: int, arguments: Any
+    ) -> None:
+        self.calls.append((kernel, tuple(grid), threads))
+        sizes = (ctypes.c_uint * 3)(grid[0], grid[1] if len(grid) > 1 else 1, threads)
+        kept = [_cell(argument) for argument in arguments]
+        cells = (ctypes.c_void_p * len(kept))(*(cell.ctypes.data for cell in kept))
+        getattr(_library(variant), f"start_{kernel}")(sizes, cells)
+
+
+def _cell(argument: Any) -> Any:
+    """One element that holds the argument as a kernel is given it: an address or a number."""
+    if isinstance(argument, np.ndarray):
+        return np.array([argument.ctypes.data], dtype=np.uint64)
+    return np.array([argument])
+
+
+def host_source(variant: Variant) -> str:
+    """The CUDA source between the shim and one entrance per kernel."""
+    shim = files("agnostic_dl_cupy").joinpath("rehearsal", "shim.hpp").read_text(encoding="utf-8")
+    body = "\n".join(
+        line for line in templates.source(variant).splitlines() if "#include <cuda" not in line
+    )
+    entrances = [
+        f'extern "C" void start_{kernel}(const unsigned* sizes, void** arguments)'
+        f" {{ start({kernel}, sizes, {str(kernel in _MEET).lower()}, arguments); }}"
+        for kernel in templates.UNITS[variant.unit]
+    ]
+    return "\n".join([shim, body, *entrances])
+
+
+@cache
+def _library(variant: Variant) -> Any:
+    text = host_source(variant)
+    folder = Path(gettempdir()) / f"agnostic-dl-cupy-rehearsal-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    name = folder / sha256(text.encode()).hexdigest()[:24]
+    library = name.with_suffix(".so")
+    if not library.exists():
+        name.with_suffix(".cpp").write_text(text, encoding="utf-8")
+        made = name.with_suffix(f".{os.getpid()}.so")
+        command = ["g++", "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", "-w",
+                   str(name.with_suffix(".cpp")), "-o", str(made)]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, text=True)
+        made.replace(library)
+    return ctypes.CDLL(str(library))

@@ -1,0 +1,130 @@
+"""What the kernels need of a device: memory, contiguous arrays, a launch. CuPy's is here.
+
+The rehearsal's runtime has the same methods on the host, so that everything above runs without a
+GPU as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from agnostic_dl_cupy import templates
+from agnostic_dl_cupy.templates import Variant
+
+Shape = tuple[int, ...]
+
+
+class Runtime(Protocol):
+    """Memory and launches on one device."""
+
+    #: The number of the device.
+    device: int
+    #: Threads of a block; the rehearsal takes fewer.
+    threads: int
+    #: Blocks that are enough to fill the device.
+    enough_blocks: int
+
+    def takes(self, array: Any) -> bool:
+        """Whether it is a plain array of this device."""
+
+    def empty(self, shape: Shape, dtype: Any) -> Any:
+        """A new C-contiguous array with anything in it."""
+
+    def contiguous(self, array: Any) -> Any:
+        """The array itself if it is C-contiguous, else a copy that is."""
+
+    def pointer(self, array: Any) -> int:
+        """The address of its first element."""
+
+    def stream(self) -> int:
+        """The handle of the current stream."""
+
+    def launch(
+        self, variant: Variant, kernel: str, grid: Sequence[int], threads: int, arguments: Any
+    ) -> None:
+        """Queue a kernel; arguments are arrays and NumPy scalars."""
+
+
+class CupyRuntime:
+    """Memory of CuPy's pool and RawKernels on the current stream."""
+
+    threads = 256
+    enough_blocks = 2048
+
+    def __init__(self, device: int) -> None:
+        import cupy
+
+        self.device = device
+        self.cupy = cupy
+        self._modules: dict[Variant, Any] = {}
+
+    def takes(self, array: Any) -> bool:
+        return type(array) is self.cupy.ndarray and array.device.id == self.device
+
+    def empty(self, shape: Shape, dtype: Any) -> Any:
+        with self.cupy.cuda.Device(self.device):
+            return self.cupy.empty(shape, dtype=dtype)
+
+    def contiguous(self, array: Any) -> Any:
+        # Not ascontiguousarray alone: it makes one axis of none.
+        return array if array.flags.c_contiguous else self.cupy.ascontiguousarray(array)
+
+    def pointer(self, array: Any) -> int:
+        address: int = array.data.ptr
+        return address
+
+    def stream(self) -> int:
+        handle: int = self.cupy.cuda.get_current_stream().ptr
+        return handle
+
+    def launch(
+        self, variant: Variant, kernel: str, grid: Sequence[int], threads: int, arguments: Any
+    ) -> None:
+        module = self._modules.get(variant)
+        if module is None:
+            module = self._modules[variant] = self.cupy.RawModule(
+                code=templates.source(variant), options=templates.OPTIONS, backend="nvrtc"
+            )
+        with self.cupy.cuda.Device(self.device):
+            module.get_function(kernel)(tuple(grid), (threads,), arguments)
+
+
+class Launcher:
+    """The launches of one kernel call: its dtype, and how many threads there are to be."""
+
+    def __init__(self, runtime: Runtime, dtype: Any) -> None:
+        self.runtime = runtime
+        self.dtype = np.dtype(dtype)
+        #: What the kernels compute with.
+        self.accumulator = np.dtype("float64" if self.dtype == np.float64 else "float32")
+
+    def each(self, unit: str, kernel: str, count: int, *arguments: Any) -> None:
+        """Launch a kernel that walks over *count* elements with any number of threads."""
+        threads = self.runtime.threads
+        # Eight elements per thread at most before further blocks stop paying for themselves.
+        blocks = min(-(-count // threads), self.runtime.enough_blocks * 8)
+        self.grid(unit, kernel, (max(blocks, 1),), threads, *arguments)
+
+    def grid(
+        self, unit: str, kernel: str, grid: Sequence[int], threads: int, *arguments: Any,
+        labels: str = "",
+    ) -> None:  # fmt: skip
+        variant = Variant(unit, self.dtype.name, labels)
+        self.runtime.launch(variant, kernel, grid, threads, arguments)
+
+    def scalar(self, value: float) -> Any:
+        """A number as the kernels' ACCUM."""
+        return self.accumulator.type(value)
+
+    def empty(self, shape: Shape) -> Any:
+        return self.runtime.empty(shape, self.dtype)
+
+
+def supported(runtime: Runtime, first: Any, *others: Any) -> bool:
+    """Whether all are non-empty arrays of the device and of one dtype that kernels are made for."""
+    if not runtime.takes(first) or first.dtype.name not in templates.STORAGE:
+        return False
+    return all(runtime.takes(x) and x.dtype == first.dtype and x.size > 0 for x in (first, *others))

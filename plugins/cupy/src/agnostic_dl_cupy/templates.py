@@ -1,0 +1,63 @@
+"""The CUDA sources: which kernels there are, and for which dtypes each is compiled."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+#: dtype → the lines that choose what arrays hold and what is computed with.
+STORAGE = {
+    "float32": "#define ACCUM float",
+    "float64": "#define ACCUM double",
+    "float16": "#define STORAGE_HALF\n#define ACCUM float",
+    "bfloat16": "#define STORAGE_BFLOAT16\n#define ACCUM float",
+}
+#: Further types of a unit, by dtype: the labels of the classification.
+LABELS = {"int32": "int", "int64": "long long"}
+
+UNITS = {
+    "elementwise": ("relu", "relu_grad", "add_bias", "dropout_mask"),
+    "pooling": ("max_pool2d", "max_pool2d_grad", "avg_pool2d", "avg_pool2d_grad"),
+    "normalization": (
+        "batch_norm_partial", "batch_norm_finish", "batch_norm_apply",
+        "batch_norm_grad_partial", "batch_norm_grad_finish", "batch_norm_input_grad",
+    ),
+    "classification": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
+    "windows": ("image_to_columns", "columns_to_image", "transpose"),
+}  # fmt: skip
+
+#: nvrtc's options; -fmad stays on: what is compared with references is compared to rounding.
+OPTIONS = ("--std=c++17",)
+
+
+class Variant(NamedTuple):
+    """One compilation: a unit for a dtype (and for the labels' dtype)."""
+
+    unit: str
+    dtype: str
+    labels: str = ""
+
+
+def variants() -> list[Variant]:
+    """Every compilation that a run may ask for."""
+    return [
+        Variant(unit, dtype, labels)
+        for unit in UNITS
+        for dtype in STORAGE
+        for labels in (LABELS if unit == "classification" else ("",))
+    ]
+
+
+@cache
+def source(variant: Variant) -> str:
+    """The CUDA source of one compilation, whole: nothing but CUDA's own headers is included."""
+    unit, dtype, labels = variant
+    lines = [STORAGE[dtype]]
+    if labels:
+        lines.append(f"#define LABEL {LABELS[labels]}")
+    return "\n".join([*lines, _text("prelude.cuh"), _text(f"{unit}.cu")])
+
+
+def _text(name: str) -> str:
+    return files("agnostic_dl_cupy").joinpath("cuda", name).read_text(encoding="utf-8")

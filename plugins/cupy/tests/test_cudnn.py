@@ -1,0 +1,126 @@
+"""Convolutions by cuDNN: the graphs, the keys of the plans, the layouts, by a stand-in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+import pytest
+
+from agnostic_dl.primitives import PRIMITIVES
+from agnostic_dl_cupy import blas, kernels, precision
+from agnostic_dl_cupy.convolution import geometry
+from agnostic_dl_cupy.cudnn_graphs import Graphs
+from agnostic_dl_cupy.rehearsal import host
+from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
+from agnostic_dl_cupy.rehearsal.cudnn import FakeCudnn
+
+pytestmark = pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+
+PLAIN: dict[str, Any] = {
+    "stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1
+}  # fmt: skip
+UNEVEN = {"stride": (2, 3), "padding": ((0, 2), (1, 0)), "dilation": (2, 1), "groups": 1}
+
+
+class Bench:
+    def __init__(self, **options: Any) -> None:
+        self.runtime, self.cudnn, self.cublas = (
+            host.HostRuntime(),
+            FakeCudnn(**options),
+            FakeCublas(),
+        )
+        self.graphs = Graphs(self.runtime, self.cudnn)
+        self.kernels = kernels.bind(self.runtime, blas.Blas(self.runtime, self.cublas), self.graphs)
+
+    def built(self) -> int:
+        return self.cudnn.calls.count("build")
+
+
+@pytest.fixture(autouse=True)
+def without_tf32(monkeypatch):
+    monkeypatch.delenv(precision.VARIABLE, raising=False)
+
+
+def normal(*shape: int) -> Any:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype("float32")
+
+
+def same(bench: Bench, name: str, *arrays: Any, **static: Any) -> None:
+    got = bench.kernels[name](xp, *arrays, **static)
+    wanted = PRIMITIVES[name].forward(xp, *arrays, **static)
+    assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype)
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * max(abs(wanted).max(), 1))
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["taken", "refused"])
+@pytest.mark.parametrize("static", [PLAIN, UNEVEN], ids=["plain", "uneven"])
+def test_the_three_operations_equal_the_references(refuses, static):
+    bench = Bench(refuses=refuses)
+    x, w = normal(3, 9, 8, 4), normal(3, 2, 4, 6)
+    same(bench, "conv2d", x, w, **static)
+    g = normal(*PRIMITIVES["conv2d"].forward(xp, x, w, **static).shape)
+    same(bench, "conv2d_input_grad", g, w, size=x.shape[1:3], **static)
+    same(bench, "conv2d_weight_grad", x, g, kernel=w.shape[:2], **static)
+    assert bench.built() == 3
+    assert any(c[0] == "gemm" for c in bench.cublas.calls) == refuses
+    assert any(c.startswith("execute") for c in bench.cudnn.calls) != refuses
+
+
+def test_a_plan_is_built_once_for_each_key():
+    bench, x, w = Bench(), normal(2, 5, 5, 3), normal(3, 3, 3, 4)
+
+    def run(x: Any = x, w: Any = w, **static: Any) -> int:
+        bench.kernels["conv2d"](xp, x, w, **{**PLAIN, **static})
+        return bench.built()
+
+    assert [run(), run(), run(stride=(2, 2)), run(stride=(2, 2))] == [1, 1, 2, 2]
+    assert run(normal(4, 5, 5, 3)) == 3
+    next_plan = bench.graphs._spec("forward", geometry(x.shape, w.shape, **PLAIN), x)
+    for dtype in ("float16", "float16"):
+        bench.graphs._plan(next_plan._replace(dtype=dtype))
+    assert bench.built() == 4
+    with precision.tf32():
+        assert [run(), run()] == [5, 5]
+    assert run() == 5
+    assert bench.cudnn.calls.count("without tensor cores") == 3  # of the float32 plans without TF32
+    bench.runtime.device = 1
+    assert run() == 6
+
+
+def test_refused_plans_are_not_tried_again():
+    bench, x, w = Bench(refuses=True), normal(2, 5, 5, 3), normal(3, 3, 3, 4)
+    for _ in range(3):
+        same(bench, "conv2d", x, w, **PLAIN)
+    assert bench.built() == 1
+
+
+def test_groups_and_float64_go_to_the_columns():
+    bench = Bench()
+    same(bench, "conv2d", normal(2, 5, 5, 4), normal(3, 3, 2, 4), **{**PLAIN, "groups": 2})
+    same(bench, "conv2d", normal(1, 5, 5, 2).astype("f8"), normal(3, 3, 2, 4).astype("f8"), **PLAIN)
+    assert bench.built() == 0
+
+
+def test_bias_and_relu_in_the_same_graph():
+    bench, x, w, b = Bench(), normal(2, 5, 5, 3), normal(3, 3, 3, 4), normal(4)
+    geo = geometry(x.shape, w.shape, **PLAIN)
+    wanted = PRIMITIVES["conv2d"].forward(xp, x, w, **PLAIN) + b
+    for relu in (False, True):
+        got = bench.graphs.forward(geo, x, w, b, relu=relu)
+        np.testing.assert_allclose(got, np.maximum(wanted, 0) if relu else wanted, atol=1e-5)
+    assert bench.built() == 2
+
+
+def test_one_handle_per_stream_and_scratch_memory_that_grows():
+    bench, x, w = Bench(), normal(2, 5, 5, 3), normal(3, 3, 3, 4)
+    for stream in (0, 9, 0, 9):
+        bench.runtime.current_stream = stream
+        same(bench, "conv2d", x, w, **PLAIN)
+    assert bench.cudnn.calls.count("handle") == 2
+    executed = [c for c in bench.cudnn.calls if c.startswith("execute")]
+    assert executed == [f"execute on stream {s}" for s in (0, 9, 0, 9)]
+    first = bench.graphs._workspace(50)
+    assert bench.graphs._workspace(100) is first
+    assert bench.graphs._workspace(101) is not first

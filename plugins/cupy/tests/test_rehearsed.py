@@ -1,0 +1,141 @@
+"""The kernels' CUDA source, run on the host by g++, equals the references on NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import agnostic_dl as adl
+from agnostic_dl.primitives import PRIMITIVES
+from agnostic_dl.testing import kernels as kit
+from agnostic_dl_cupy import kernels, templates
+from agnostic_dl_cupy.blas import Blas
+from agnostic_dl_cupy.rehearsal import host
+from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
+
+pytestmark = pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+
+RUNTIME = host.HostRuntime()
+KERNELS = kernels.bind(RUNTIME, Blas(RUNTIME, FakeCublas()))
+POOL: dict[str, Any] = {"kernel": (3, 2), "stride": (2, 1), "padding": ((1, 0), (0, 1))}
+
+
+def normal(*shape: int, dtype: str = "float32") -> Any:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(dtype)
+
+
+def same(name: str, *arrays: Any, tolerance: float = 0.0, **static: Any) -> Any:
+    import array_api_compat.numpy as xp
+
+    got = KERNELS[name](xp, *arrays, **static)
+    assert got is not NotImplemented, f"{name} declined"
+    wanted = PRIMITIVES[name].forward(xp, *arrays, **static)
+    pairs = zip(got, wanted, strict=True) if isinstance(got, tuple) else [(got, wanted)]
+    for one, other in pairs:
+        assert (one.shape, one.dtype) == (other.shape, other.dtype)
+        one, other = np.asarray(one, "float64"), np.asarray(other, "float64")
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * _scale(other))
+    return got
+
+
+def _scale(numbers: Any) -> float:
+    finite = numbers[np.isfinite(numbers)]
+    return max(float(abs(finite).max(initial=0.0)), 1.0)
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS))
+def test_the_conformance_kits_calls(name):
+    subject = kit.Subject(adl.get_backend("numpy"), KERNELS)
+    assert "calls" in kit._rule(subject, name)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 9, 3), (1, 4, 4, 40), (3, 16, 16, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_pooling(shape, dtype):
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes", reason="ml_dtypes is absent").bfloat16
+    tolerance = {"float32": 1e-6, "float64": 1e-14}.get(str(dtype), 2e-2)
+    x = np.round(normal(*shape) * 2).astype(dtype)  # with ties
+    out = same("max_pool2d", x, **POOL)
+    same("max_pool2d_grad", out, x, out, tolerance=tolerance, **POOL)
+    for count in (True, False):
+        same("avg_pool2d", x, tolerance=tolerance, count_include_pad=count, **POOL)
+        same(
+            "avg_pool2d_grad",
+            out,
+            tolerance=tolerance,
+            size=shape[1:3],
+            count_include_pad=count,
+            **POOL,
+        )
+
+
+def test_max_pooling_of_nan_and_of_minus_infinity():
+    x = normal(1, 6, 6, 2)
+    x[0, 2, 2, 0], x[0, 3:, :, 1] = np.nan, -np.inf
+    out = same("max_pool2d", x, **POOL)
+    assert np.isnan(out).any()
+    same("max_pool2d_grad", np.ones_like(out), x, out, tolerance=1e-6, **POOL)
+
+
+@pytest.mark.parametrize("shape", [(1000, 1), (37, 5), (8, 6, 6, 70), (3000, 16), (2, 33)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batch_norm(shape, dtype):
+    tolerance = {"float32": 5e-6, "float64": 1e-13}[dtype]
+    x, g, channels = normal(*shape, dtype=dtype), normal(*shape, dtype=dtype) + 1, shape[-1]
+    weight, bias = (normal(channels, dtype=dtype) for _ in range(2))
+    _, mean, var = same("batch_norm", x, weight, bias, eps=1e-5, tolerance=tolerance)
+    same("batch_norm_input_grad", g, x, mean, var, weight, eps=1e-5, tolerance=tolerance)
+    same("batch_norm_weight_grad", g, x, mean, var, eps=1e-5, tolerance=tolerance)
+
+
+def test_the_variance_of_float32_far_from_zero():
+    x = normal(4096, 3) + np.float32(1000)
+    _, _, var = KERNELS["batch_norm"](None, x, np.ones(3, "f4"), np.zeros(3, "f4"), eps=1e-5)
+    np.testing.assert_allclose(var, x.astype("float64").var(axis=0), rtol=2e-5)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 100, 1000])
+@pytest.mark.parametrize("labels", ["int32", "int64"])
+def test_cross_entropy(classes, labels):
+    logits, g = normal(35, classes) * 30, normal(35)
+    target = (np.arange(35) % classes).astype(labels)
+    same("softmax_cross_entropy", logits, target, tolerance=1e-6)
+    same("softmax_cross_entropy_grad", g, logits, target, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000, 4097])
+@pytest.mark.parametrize("keep", [0.5, 0.9, 1.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dropout_masks_to_the_bit(size, keep, dtype):
+    key = np.array([123, 0xFFFFFFFF], dtype=np.uint32)
+    static = {"stream": (7, 0x80000000), "shape": (size,), "keep": keep, "dtype": np.dtype(dtype)}
+    same("dropout_mask", key, **static)
+
+
+def test_relu_keeps_nan():
+    x = np.array([-1.0, np.nan, 2.0, 0.0, -np.inf, np.inf], dtype="float32")
+    same("relu", x)
+    same("relu_grad", np.ones(6, "float32"), np.maximum(x, 0))
+
+
+@pytest.mark.parametrize("name", sorted(kernels.FUNCTIONS))
+def test_what_the_kernels_are_not_made_for_is_declined(name):
+    arrays = [np.zeros((0, 2, 2, 1), "float32")] * len(PRIMITIVES[name].array_names)
+    static: dict[str, Any] = {}
+    if "pool" in name:
+        static = {**POOL, "size": (2, 2)} if name == "avg_pool2d_grad" else POOL
+    elif "batch" in name:
+        static = {"eps": 1e-5}
+    elif "dropout" in name:
+        static = {"stream": (0, 1), "shape": (2,), "keep": 0.5, "dtype": np.dtype("float32")}
+    assert KERNELS[name](None, *arrays, **static) is NotImplemented
+
+
+def test_the_list_of_meeting_kernels_is_whole():
+    for variant in templates.variants():
+        for part in templates.source(variant).split('extern "C" __global__ void ')[1:]:
+            meets = "__syncthreads" in part or "SOFTMAX" in part.split("\n}")[0]
+            assert meets == (part.partition("(")[0] in host._MEET)
