@@ -292,3 +292,15 @@ def test_a_result_that_looks_at_new_state_is_a_copy():
         found = plan.run({})["outputs"]
         np.testing.assert_array_equal(found, np.full((2, 2), 2.0**k, np.float32))
         np.testing.assert_array_equal(plan.read("param.a"), np.full(4, 2.0**k, np.float32))
+
+
+def test_an_array_of_one_number_is_not_read_from_memory():
+    step = adl.train_step(network(), "cross_entropy", adl.optimizer("radam"))
+    x = np.random.default_rng(0).normal(size=(4, 6, 6, 2)).astype(np.float32)
+    program = adl.program(step, x, np.zeros(4, np.int64))
+    code = prepared(program)
+    (update,) = [i for i in code.code if code.outputs["flat.0.param"] in i.outs]
+    size = code.values[code.outputs["flat.0.param"]].size
+    whole = [n for n in update.reads if code.values[n].size == size]
+    assert len(whole) == 4, "param, gradient, m and v"
+    assert any(program.values[n].size == size for n in program.constants)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agnostic_dl.extend import VIEWS, Instruction, Program, chained, optimize
+from agnostic_dl.extend import CHAIN, VIEWS, Instruction, Program, Value, chained, optimize
 from agnostic_dl_cupy.codegen import accepts
 
 
 def prepared(program: Program) -> Program:
     """The program with its guard turned into selections, and chains for generated kernels."""
-    return chained(optimize(guarded(program)), accepts)
+    return uniform_constants(chained(optimize(guarded(program)), accepts))
 
 
 def guarded(program: Program) -> Program:
@@ -31,6 +31,22 @@ def guarded(program: Program) -> Program:
             code.append(Instruction("where", (guard, new, old), (chosen,)))
             outputs[name] = chosen
     return replace(program, values=values, code=tuple(code), outputs=outputs)
+
+
+def uniform_constants(program: Program) -> Program:
+    """The program whose constants of one number throughout, if only chains read them, are 0-d.
+
+    An optimizer's array of ones is then a number in a register, and not read from memory.
+    """
+    others = {n for i in program.code if i.op != CHAIN for n in i.reads}
+    others |= set(program.outputs.values())
+    values, constants = dict(program.values), dict(program.constants)
+    for number, array in program.constants.items():
+        first = array.reshape(-1)[:1].reshape(()) if array.size else array
+        if number not in others and bool((array == first).all()):
+            constants[number] = first.copy()
+            values[number] = Value((), values[number].dtype)
+    return replace(program, values=values, constants=constants)
 
 
 def sources(program: Program) -> dict[int, int]:
@@ -69,7 +85,7 @@ def _chain_of(program: Program, number: int) -> int | None:
     """The place of the chain that makes the value, if one does."""
     for place, instruction in enumerate(program.code):
         if number in instruction.outs:
-            return place if instruction.op == "elementwise" else None
+            return place if instruction.op == CHAIN else None
     return None
 
 
