@@ -304,3 +304,22 @@ def test_an_array_of_one_number_is_not_read_from_memory():
     whole = [n for n in update.reads if code.values[n].size == size]
     assert len(whole) == 4, "param, gradient, m and v"
     assert any(program.values[n].size == size for n in program.constants)
+
+
+def test_old_state_that_is_read_after_the_update_is_still_the_old_one():
+    f, scalar = Value((6,), "float32"), Value((), "float32")
+    code = (
+        Instruction("add", (0, 0), (1,)), Instruction("negative", (1,), (2,)),
+        Instruction("matmul", (2, 0), (3,)),
+    )  # fmt: skip
+    program = Program(
+        {0: f, 1: f, 2: f, 3: scalar}, code, {"param.a": 0}, {"param.a": 2, "loss": 3},
+        {"param.a": "param.a"},
+    )  # fmt: skip
+    plan = GraphPlan(program, FakeDevice(adl.get_backend("numpy").xp))
+    a = np.arange(6, dtype=np.float32)
+    plan.load({"param.a": a})
+    for _ in range(5):
+        assert plan.run({})["loss"] == np.float32((-2 * a) @ a)
+        a = -2 * a
+        np.testing.assert_array_equal(plan.read("param.a"), a)

@@ -163,10 +163,10 @@ class GraphPlan:
         return outs
 
     def _apart(self, number: int, array: Any) -> Any:
-        """An array that the write-back, or the next inputs, leave alone."""
+        """An array that the write-back leaves alone."""
         code = self._code
         source = self._sources.get(number, number)
-        if source not in code.inputs.values() and source not in self._in_place:
+        if source not in code.inputs.values():
             return array
         copy = self.device.empty(code.values[number])
         self.device.copy(copy, array)
