@@ -5,12 +5,22 @@ from agnostic_dl.errors import BackendUnavailable, UsageError
 from agnostic_dl.hookspecs import hookimpl
 from agnostic_dl.optim.base import Optimizer
 from agnostic_dl.primitives import PRIMITIVES, primitive, zero
+from agnostic_dl.primitives.chains import CHAIN, chained
 from agnostic_dl.primitives.cost import VIEWS
 from agnostic_dl.primitives.passes import optimize
-from agnostic_dl.primitives.program import Instruction, Literal, Plan, Program, Value, resolved
+from agnostic_dl.primitives.program import (
+    Instruction,
+    Literal,
+    Operand,
+    Plan,
+    Program,
+    Value,
+    resolved,
+)
 
 __all__ = [
     "PRIMITIVES", "Backend", "BackendUnavailable", "Optimizer", "UsageError", "hookimpl",
     "primitive", "zero",
-    "VIEWS", "Instruction", "Literal", "Plan", "Program", "Value", "optimize", "resolved",
+    "CHAIN", "VIEWS", "Instruction", "Literal", "Operand", "Plan", "Program", "Value", "chained",
+    "optimize", "resolved",
 ]  # fmt: skip

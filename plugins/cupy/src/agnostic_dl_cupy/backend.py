@@ -83,6 +83,12 @@ class CupyBackend(Backend):
     def synchronize(self) -> None:
         self.device.synchronize()
 
+    def compile(self, program: Any, like: Any = None) -> Any:
+        """The program as one CUDA graph: after two eager runs it is captured and replayed."""
+        from agnostic_dl_cupy.graph import CudaDevice, GraphPlan
+
+        return GraphPlan(program, None if like is not None else CudaDevice(self), like)
+
 
 def _open(number: int | None) -> Any:
     import cupy

@@ -1,0 +1,95 @@
+"""The little of CUDA that a plan needs: memory, one stream, launches, and capture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from agnostic_dl.extend import PRIMITIVES, Instruction, Value, resolved
+from agnostic_dl_cupy.codegen import ChainKernel
+
+
+class CudaDevice:
+    """A stream and a memory pool of their own; plans that share state share one of these.
+
+    Graphs keep the addresses of their arrays, also of temporary ones. These come from this pool
+    alone, which nobody else allocates from, and so nothing outside ever lies where a graph writes.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        import cupy
+
+        self._cupy, self._backend = cupy, backend
+        with backend.device:
+            self.stream = cupy.cuda.Stream(non_blocking=True)
+            self.pool = cupy.cuda.MemoryPool()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Work on the own stream and pool: after what was queued before, before what follows."""
+        cupy = self._cupy
+        with self._backend.device:
+            outside = cupy.cuda.get_current_stream()
+            self.stream.wait_event(outside.record())
+            try:
+                with self.stream, cupy.cuda.using_allocator(self.pool.malloc):
+                    yield
+            finally:
+                outside.wait_event(self.stream.record())
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def empty(self, value: Value) -> Any:
+        """Memory for a value, C-contiguous."""
+        return self._cupy.empty(value.shape, dtype=self._backend.dtypes[value.dtype])
+
+    def copy(self, to: Any, array: Any) -> None:
+        """Fill *to* with an array of the device."""
+        self._cupy.copyto(to, array)
+
+    def upload(self, to: Any, numbers: list[float | int]) -> None:
+        """Fill the vector *to* with numbers of the host."""
+        import numpy as np
+
+        # On the own stream: a copy on the default one would not wait for the step before.
+        to.set(np.asarray(numbers, dtype=to.dtype), stream=self.stream)
+
+    def fresh(self, array: Any) -> Any:
+        """A copy that is the caller's."""
+        with self._backend.device:
+            return array.copy()
+
+    # -- computing ---------------------------------------------------------------------------------
+
+    def apply(self, instruction: Instruction, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+        """One primitive on arrays, by the backend's kernel of that name if there is one."""
+        static = resolved(instruction.static, self._backend.xp)
+        out = PRIMITIVES[instruction.op].run(operands, static)
+        return tuple(out) if instruction.several else (out,)
+
+    def launch(self, kernel: ChainKernel, ins: list[Any], outs: list[Any]) -> None:
+        """One generated kernel; what it reads in another order is put in order first."""
+        kernel([self._cupy.ascontiguousarray(array) for array in ins], outs)
+
+    # -- graphs ------------------------------------------------------------------------------------
+
+    def capture(self, function: Callable[[], Mapping[str, Any]]) -> tuple[Any, Mapping[str, Any]]:
+        """(a graph of the work that *function* queues, what it returns); nothing is computed.
+
+        The capture ends also where *function* fails.
+        """
+        self.stream.begin_capture()
+        try:
+            found = function()
+        except BaseException:
+            with suppress(Exception):  # a capture that was broken off ends with an error as well
+                self.stream.end_capture()
+            raise
+        graph = self.stream.end_capture()
+        graph.upload(self.stream)
+        return graph, found
+
+    def replay(self, graph: Any) -> None:
+        """Queue a graph's work again."""
+        graph.launch(self.stream)
