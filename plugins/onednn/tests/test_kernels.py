@@ -134,3 +134,21 @@ def test_without_the_library_everything_works_and_the_reason_is_one_line():
     assert "no oneDNN library was found (tried /nowhere/libdnnl.so.3)" in reason
     assert "AGNOSTIC_DL_ONEDNN" in reason
     assert rest == "(2, 7, 7, 4) True"
+
+
+@needs_library
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_the_first_of_equal_values_takes_the_gradient(kernel):
+    from agnostic_dl.extend import PRIMITIVES
+    from agnostic_dl_onednn.kernels import KERNELS
+
+    draw = np.random.default_rng(0)
+    x = draw.integers(-1, 2, (16, 15, 15, 32)).astype(np.float32)
+    static = {"kernel": (kernel, kernel), "stride": (2, 2), "padding": ((0, 0), (1, 1))}
+    import array_api_compat.numpy as xp
+
+    out = PRIMITIVES["max_pool2d"].forward(xp, x, **static)
+    g = draw.integers(-9, 9, out.shape).astype(np.float32)
+    assert np.array_equal(KERNELS["max_pool2d"](xp, x, **static), out)
+    wanted = PRIMITIVES["max_pool2d_grad"].forward(xp, g, x, out, **static)
+    assert np.array_equal(KERNELS["max_pool2d_grad"](xp, g, x, out, **static), wanted)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from agnostic_dl_numpy import scratch
-from agnostic_dl_onednn import library
+from agnostic_dl_onednn import library, pooling
 from agnostic_dl_onednn.library import CONVOLUTION_DIRECT, FORWARD_TRAINING, OneDNNError
-from agnostic_dl_onednn.primitive import Primitive, hwio, nhwc
+from agnostic_dl_onednn.primitive import Primitive, hwio, nhwc, takes
 
 Pair = tuple[int, int]
 Borders = tuple[Pair, Pair]
@@ -34,13 +34,13 @@ def conv2d_bias(
     dilation: Pair, groups: int,
 ) -> Any:  # fmt: skip
     """As the primitive, bias and ReLU in the convolution's own pass."""
-    if not _takes(bias):
+    if not takes(bias):
         return NotImplemented
     return _forward(x, weight, bias, relu, (stride, padding, dilation), groups)
 
 
 def _forward(x: Any, weight: Any, bias: Any, relu: bool, geometry: Any, groups: int) -> Any:
-    if groups != 1 or not _takes(x, weight):
+    if groups != 1 or not takes(x, weight):
         return NotImplemented
     made = _convolution("forward", x.shape, weight.shape, bias is not None, relu, *geometry)
     if made is None:
@@ -57,7 +57,7 @@ def conv2d_input_grad(
     groups: int,
 ) -> Any:  # fmt: skip
     """As the primitive: g (N, H', W', O) → (N, H, W, C) with *size* = (H, W)."""
-    if groups != 1 or not _takes(g, weight):
+    if groups != 1 or not takes(g, weight):
         return NotImplemented
     shape = (g.shape[0], *size, weight.shape[2])
     made = _convolution("data", shape, weight.shape, False, False, stride, padding, dilation)
@@ -73,7 +73,7 @@ def conv2d_weight_grad(
     groups: int,
 ) -> Any:  # fmt: skip
     """As the primitive: x (N, H, W, C), g (N, H', W', O) → (kh, kw, C, O)."""
-    if groups != 1 or not _takes(x, g):
+    if groups != 1 or not takes(x, g):
         return NotImplemented
     shape = (*kernel, x.shape[3], g.shape[3])
     made = _convolution("weights", x.shape, shape, False, False, stride, padding, dilation)
@@ -82,14 +82,6 @@ def conv2d_weight_grad(
     dw = scratch.result(shape, x.dtype)
     made[0](src=x, diff_dst=g, diff_weights=dw)
     return dw
-
-
-def _takes(*arrays: Any) -> bool:
-    """Whether all are float32 arrays that lie in order, none empty."""
-    return all(
-        type(a) is np.ndarray and a.dtype == np.float32 and a.flags.c_contiguous and a.size > 0
-        for a in arrays
-    )
 
 
 @cache
@@ -192,4 +184,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "conv2d_bias": conv2d_bias,
     "conv2d_input_grad": conv2d_input_grad,
     "conv2d_weight_grad": conv2d_weight_grad,
+    "max_pool2d": pooling.max_pool2d,
+    "max_pool2d_grad": pooling.max_pool2d_grad,
 }

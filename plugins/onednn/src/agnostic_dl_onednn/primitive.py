@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from ctypes import byref, c_int, c_void_p
 from typing import Any
 
+import numpy as np
+
 from agnostic_dl_numpy import scratch
 from agnostic_dl_onednn import library
 from agnostic_dl_onednn.library import ARG, QUERY_MD, Argument, OneDNNError
@@ -67,6 +69,22 @@ class Primitive:
         self._run()
         for reorder in self._after:
             reorder()
+
+
+def workspace(description: c_void_p) -> tuple[Any, Any]:
+    """Layout of what a forward pass leaves for the backward one, and memory for it."""
+    layout = _queried(description, "workspace")
+    size = library._load()[0].dnnl_memory_desc_get_size
+    size.restype = ctypes.c_size_t
+    return layout, scratch.aligned(max(int(size(layout)), 64))
+
+
+def takes(*arrays: Any) -> bool:
+    """Whether all are float32 arrays that lie in order, none empty."""
+    return all(
+        type(a) is np.ndarray and a.dtype == np.float32 and a.flags.c_contiguous and a.size > 0
+        for a in arrays
+    )
 
 
 def _set(memory: c_void_p, address: int) -> None:

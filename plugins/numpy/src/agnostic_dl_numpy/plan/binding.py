@@ -16,18 +16,17 @@ Call = Callable[[], Any]
 
 
 class Binder:
-    """Binds instructions with a backend's kernels; *bound*: operations bound in another way."""
+    """Binds instructions with a backend's kernels."""
 
-    def __init__(self, xp: Any, kernels: Mapping[str, Any], bound: Mapping[str, Any]) -> None:
-        self.xp, self.kernels, self.bound = xp, kernels, bound
+    def __init__(self, xp: Any, kernels: Mapping[str, Any]) -> None:
+        self.xp, self.kernels = xp, kernels
 
     def bind(self, instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
         """A call that reads *operands* (arrays and numbers) and writes *outs*."""
-        for table in (self.bound, _SMALL if _is_small(operands, outs) else {}):
-            make = table.get(instruction.op)
-            call = None if make is None else make(instruction, operands, outs)
-            if call is not None:
-                return call  # type: ignore[no-any-return]
+        make = _SMALL.get(instruction.op) if _is_small(operands, outs) else None
+        call = None if make is None else make(instruction, operands, outs)
+        if call is not None:
+            return call
         if instruction.op == chains.CHAIN:
             return chains.bind(instruction, operands, outs)
         if instruction.op == "pack":
