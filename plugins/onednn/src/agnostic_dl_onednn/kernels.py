@@ -1,4 +1,4 @@
-"""The kernels: convolution with bias and ReLU, and its two adjoints."""
+"""The table of the kernels; convolution with bias and ReLU, and its two adjoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agnostic_dl_numpy import scratch
-from agnostic_dl_onednn import library, pooling
+from agnostic_dl_onednn import library, normalization, pooling
 from agnostic_dl_onednn.library import CONVOLUTION_DIRECT, FORWARD_TRAINING, OneDNNError
 from agnostic_dl_onednn.primitive import Primitive, hwio, nhwc, takes
 
@@ -184,6 +184,9 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "conv2d_bias": conv2d_bias,
     "conv2d_input_grad": conv2d_input_grad,
     "conv2d_weight_grad": conv2d_weight_grad,
+    "batch_norm": normalization.batch_norm,
+    "batch_norm_input_grad": normalization.batch_norm_input_grad,
+    "batch_norm_weight_grad": normalization.batch_norm_weight_grad,
     "max_pool2d": pooling.max_pool2d,
     "max_pool2d_grad": pooling.max_pool2d_grad,
 }

@@ -18,11 +18,13 @@ _NAMES = ("libdnnl.so.3", "libdnnl.3.dylib", "dnnl.dll")
 
 # Codes of the C API's enumerations (dnnl_types.h, version 3).
 F32, ANY_TAG, CPU, IN_ORDER = 3, 1, 1, 1
-FORWARD_TRAINING, CONVOLUTION_DIRECT, RELU, POOLING_MAX = 64, 1, 0x20, 0x1FF
+FORWARD_TRAINING, BACKWARD = 64, 128
+CONVOLUTION_DIRECT, RELU, POOLING_MAX, SCALE, SHIFT = 1, 0x20, 0x1FF, 0x2, 0x4
 QUERY_IMPLEMENTATION = 8
 QUERY_MD = {"src": 129, "diff_src": 130, "weights": 131, "diff_weights": 132, "dst": 133,
             "diff_dst": 134, "workspace": 135}  # fmt: skip
-ARG = {"src": 1, "dst": 17, "weights": 33, "bias": 41, "workspace": 64, "diff_src": 129,
+ARG = {"src": 1, "dst": 17, "weights": 33, "bias": 41, "mean": 49, "variance": 50, "scale": 51,
+       "shift": 52, "diff_scale": 255, "diff_shift": 256, "workspace": 64, "diff_src": 129,
        "diff_dst": 145, "diff_weights": 161}  # fmt: skip
 
 
