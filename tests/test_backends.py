@@ -168,7 +168,10 @@ def exp_with(kernels):
         (("k1", "k2"), 2.0), (("k2", "k1"), 2.0),
     ],
 )  # fmt: skip
-def test_kernel_plugins_are_chosen_by_name_and_priority(two_kernel_plugins, kernels, expected):
+def test_kernel_plugins_are_chosen_by_name_and_priority(
+    two_kernel_plugins, monkeypatch, kernels, expected
+):
+    monkeypatch.delenv("AGNOSTIC_DL_KERNELS", raising=False)
     assert exp_with(kernels) == pytest.approx(expected, rel=1e-15)
 
 
@@ -185,7 +188,8 @@ def test_an_unknown_kernel_plugin_is_an_error(two_kernel_plugins):
         adl.use_backend("numpy", kernels=("k3",))
 
 
-def test_a_broken_kernel_plugin_leaves_the_backend_as_it_is(install):
+def test_a_broken_kernel_plugin_leaves_the_backend_as_it_is(install, monkeypatch):
+    monkeypatch.delenv("AGNOSTIC_DL_KERNELS", raising=False)
     install(
         "kernel-3", {KERNELS: {"numpy.k3": "kernel_3"}}, {"kernel_3": "raise OSError('no .so')"}
     )
