@@ -51,6 +51,7 @@ class Capture:
         #: What the model's arrays are read by, and whether they asked for gradients.
         self._held: list[tuple[Parameter, Reader, bool]] = []
         self._copies: dict[str, Any] = {}
+        self._slots: dict[str, Any] | None = None
         #: Why the step runs eagerly; None: it does not.
         self.reason: str | None = None
 
@@ -193,6 +194,7 @@ class Capture:
     def _changed(self) -> None:
         """A step was made: copies are of the past."""
         self._copies.clear()
+        self._slots = None
         for parameter, reader, _ in self._held:
             parameter.held_by(reader)
         self.step.advance()
@@ -201,8 +203,17 @@ class Capture:
         """The optimizer's state by parameter, given what it was; as plain arrays."""
         if self._owner is None:
             return dict(slots)
-        found, held = dict(slots), set(self._owner.plan.program.state)
-        for k, group in enumerate(self._owner.recording.groups):
+        if self._slots is None:
+            self._slots = self._fetched_slots(self._owner, slots)
+        return self._slots
+
+    def handed_out(self, slots: Mapping[str, Any]) -> bool:
+        """Whether that is the optimizer's state as :meth:`slots` last gave it."""
+        return self._slots is not None and slots is self._slots
+
+    def _fetched_slots(self, owner: _Entry, slots: Mapping[str, Any]) -> dict[str, Any]:
+        found, held = dict(slots), set(owner.plan.program.state)
+        for k, group in enumerate(owner.recording.groups):
             views = {s: group.views(self._copy(f"flat.{k}.{s}")) for s in group.slots}
             found |= {n: {s: views[s][n] for s in group.slots} for n in group.names}
         for name, kept in slots.items():
@@ -220,7 +231,7 @@ class Capture:
         self._entries.clear()
         self._held.clear()
         self._copies.clear()
-        self._owner = self._backend = None
+        self._owner = self._backend = self._slots = None
 
 
 def _made_of(step: TrainStep) -> tuple[Any, ...]:

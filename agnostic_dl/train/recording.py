@@ -57,6 +57,10 @@ def program(step: TrainStep, x: Any, y: Any) -> Program:
     `.flops` and `.bytes` say what it costs, `.bound(flops_per_second, bytes_per_second)` how fast
     it can be at best. Nothing is trained. Raises UsageError if the step cannot be captured.
     """
+    if not hasattr(step, "gradients"):
+        raise UsageError(
+            f"program expects what adl.train_step(...) returns, got {type(step).__name__}"
+        )
     backend = step.backend
     x, y = backend.asarray(x), backend.asarray(y)
     found = record(step, x, backend.xp.asarray(y, copy=True) if y is x else y)

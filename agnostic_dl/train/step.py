@@ -47,9 +47,13 @@ class TrainStep:
 
     @state.setter
     def state(self, state: EngineState) -> None:
-        if self._capture is not None:
+        if self._capture is None:
+            self.position = state
+        elif self._capture.handed_out(state["slots"]):  # only the schedules or the count are new
+            self.position = {**state, "slots": self.position["slots"]}
+        else:
             self._capture.release()
-        self.position = state
+            self.position = state
 
     def advance(self) -> None:
         """Count a step that a plan has made."""

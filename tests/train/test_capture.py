@@ -207,6 +207,23 @@ def test_one_array_may_be_input_and_target():
     assert losses[2] != pytest.approx(losses[1], rel=1e-3)
 
 
+def test_schedules_that_watch_an_epoch_do_not_end_the_capture():
+    step, _ = trained(adl.optimizer("adam"), True)
+    plan = step._capture._owner.plan
+    step.state = step.engine.observe(step.state, {"loss": 1.0})
+    step(*next(batches(1)))
+    assert step.captured
+    assert step._capture._owner.plan is plan
+    slots = {n: dict(kept) for n, kept in step.state["slots"].items()}
+    step.state = {**step.state, "slots": slots}  # somebody's own: they are loaded anew
+    assert not step.captured
+
+
+def test_a_program_is_of_a_step():
+    with pytest.raises(UsageError, match=r"what adl.train_step\(\.\.\.\) returns, got str"):
+        adl.program("step", 1, 2)
+
+
 # -- programs -------------------------------------------------------------------------------------
 
 
