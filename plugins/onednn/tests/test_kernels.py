@@ -78,7 +78,7 @@ def test_nothing_of_a_network_falls_to_a_reference_implementation():
     for x, weight, padding, stride in SHAPES:
         for kind in ("forward", "data", "weights"):
             borders = ((padding, padding),) * 2
-            made = _convolution(kind, x, weight, False, False, (stride,) * 2, borders, (1, 1))
+            made = _convolution(kind, x, weight, False, False, (stride,) * 2, borders, (1, 1), 2)
             assert made is not None
             assert "ref" not in made[0].implementation
 
@@ -152,3 +152,28 @@ def test_the_first_of_equal_values_takes_the_gradient(kernel):
     assert np.array_equal(KERNELS["max_pool2d"](xp, x, **static), out)
     wanted = PRIMITIVES["max_pool2d_grad"].forward(xp, g, x, out, **static)
     assert np.array_equal(KERNELS["max_pool2d_grad"](xp, g, x, out, **static), wanted)
+
+
+@needs_library
+def test_pinned_to_one_thread_it_gives_one_result_for_any_number_of_cores():
+    code = (
+        "import hashlib, numpy as np, agnostic_dl as adl\n"
+        "adl.use_backend('numpy', kernels=('numpy.onednn',)).backend.pin_threads()\n"
+        "draw = np.random.default_rng(0)\n"
+        "model = adl.models.create('lenet', input_shape=(28, 28, 1), classes=10)\n"
+        "step = adl.train_step(model, 'cross_entropy', adl.optimizer('adam'))\n"
+        "for _ in range(4):\n"
+        "    step(draw.normal(size=(64, 28, 28, 1)).astype('f'), draw.integers(0, 10, 64))\n"
+        "words = b''.join(a.tobytes() for a in model.state_dict().values())\n"
+        "print(hashlib.sha256(words).hexdigest())\n"
+    )
+    found = set()
+    for threads in ("1", "2"):
+        environment = {**os.environ, "AGNOSTIC_DL_NUMPY_THREADS": threads}
+        environment.pop("OMP_NUM_THREADS", None)  # what this process has set for itself
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment,
+            check=True,
+        )  # fmt: skip
+        found.add(done.stdout)
+    assert len(found) == 1

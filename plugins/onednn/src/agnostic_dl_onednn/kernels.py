@@ -42,7 +42,9 @@ def conv2d_bias(
 def _forward(x: Any, weight: Any, bias: Any, relu: bool, geometry: Any, groups: int) -> Any:
     if groups != 1 or not takes(x, weight):
         return NotImplemented
-    made = _convolution("forward", x.shape, weight.shape, bias is not None, relu, *geometry)
+    made = _convolution(
+        "forward", x.shape, weight.shape, bias is not None, relu, *geometry, library.threads()
+    )
     if made is None:
         return NotImplemented
     primitive, shape = made
@@ -60,7 +62,8 @@ def conv2d_input_grad(
     if groups != 1 or not takes(g, weight):
         return NotImplemented
     shape = (g.shape[0], *size, weight.shape[2])
-    made = _convolution("data", shape, weight.shape, False, False, stride, padding, dilation)
+    made = _convolution("data", shape, weight.shape, False, False, stride, padding, dilation,
+                        library.threads())  # fmt: skip
     if made is None or made[1] != g.shape:
         return NotImplemented
     dx = scratch.result(shape, g.dtype)
@@ -76,7 +79,8 @@ def conv2d_weight_grad(
     if groups != 1 or not takes(x, g):
         return NotImplemented
     shape = (*kernel, x.shape[3], g.shape[3])
-    made = _convolution("weights", x.shape, shape, False, False, stride, padding, dilation)
+    made = _convolution("weights", x.shape, shape, False, False, stride, padding, dilation,
+                        library.threads())  # fmt: skip
     if made is None or made[1] != g.shape:
         return NotImplemented
     dw = scratch.result(shape, x.dtype)
@@ -87,7 +91,7 @@ def conv2d_weight_grad(
 @cache
 def _convolution(
     kind: str, x: Shape, weight: Shape, bias: bool, relu: bool, stride: Pair, padding: Borders,
-    dilation: Pair,
+    dilation: Pair, threads: int,
 ) -> tuple[Primitive, Shape] | None:  # fmt: skip
     """The primitive and the output's shape; None where the library has nothing good for it."""
     size = tuple(

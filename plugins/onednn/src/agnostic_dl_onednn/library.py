@@ -88,6 +88,16 @@ def version() -> str:
     return f"{found.major}.{found.minor}.{found.patch}"
 
 
+def threads() -> int:
+    """How many threads the library takes from now on: as many as the NumPy backend does.
+
+    A primitive shares its work out when it is made: one for another number is another primitive.
+    """
+    count = thread_count()
+    _load()[0].omp_set_num_threads(c_int(count))
+    return count
+
+
 def call(name: str, *arguments: Any) -> None:
     """Call a function of the library; OneDNNError if it says that it failed."""
     status = getattr(_load()[0], name)(*arguments)

@@ -66,7 +66,7 @@ class Normalization:
 
 
 @cache
-def _normalization(x: Shape, eps: float) -> Normalization | None:
+def _normalization(x: Shape, eps: float, threads: int) -> Normalization | None:
     if x[0] * x[1] * x[2] * x[3] < _WORTHWHILE:
         return None
     try:
@@ -75,9 +75,16 @@ def _normalization(x: Shape, eps: float) -> Normalization | None:
         return None
 
 
+def _found(x: Any, eps: float, *others: Any) -> Normalization | None:
+    """The primitives for x (N, H, W, C) and its companions; None: not for this library."""
+    if not takes(x, *others) or x.ndim != 4:
+        return None
+    return _normalization(x.shape, eps, library.threads())
+
+
 def batch_norm(xp: Any, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     """As the primitive: x (N, H, W, C) → y, and the batch's mean and biased variance."""
-    found = _normalization(x.shape, eps) if takes(x, weight, bias) and x.ndim == 4 else None
+    found = _found(x, eps, weight, bias)
     if found is None:
         return NotImplemented
     y = scratch.result(x.shape, x.dtype)
@@ -90,8 +97,7 @@ def batch_norm_input_grad(
     xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, *, eps: float
 ) -> Any:
     """As the primitive: the gradient in x (N, H, W, C), through the statistics as well."""
-    takes_all = takes(g, x, mean, var, weight) and x.ndim == 4
-    found = _normalization(x.shape, eps) if takes_all else None
+    found = _found(x, eps, g, mean, var, weight)
     if found is None:
         return NotImplemented
     dx = scratch.result(x.shape, x.dtype)
@@ -103,7 +109,7 @@ def batch_norm_input_grad(
 
 def batch_norm_weight_grad(xp: Any, g: Any, x: Any, mean: Any, var: Any, *, eps: float) -> Any:
     """As the primitive: Σ g · (x - mean) / √(var + eps), shape (C,)."""
-    found = _normalization(x.shape, eps) if takes(g, x, mean, var) and x.ndim == 4 else None
+    found = _found(x, eps, g, mean, var)
     if found is None:
         return NotImplemented
     # What else the library computes beside it is not kept; the weight has no part in this one.

@@ -48,7 +48,7 @@ class Pool:
 
 
 @cache
-def _pool(x: Shape, kernel: Pair, stride: Pair, padding: Borders) -> Pool | None:
+def _pool(x: Shape, kernel: Pair, stride: Pair, padding: Borders, threads: int) -> Pool | None:
     size = [(x[1 + a] + sum(padding[a]) - kernel[a]) // stride[a] + 1 for a in (0, 1)]
     if min(size) < 1 or min(min(p) for p in padding) < 0:
         return None
@@ -64,7 +64,8 @@ def _pool(x: Shape, kernel: Pair, stride: Pair, padding: Borders) -> Pool | None
 
 def max_pool2d(xp: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Borders) -> Any:
     """As the primitive: the largest value of each window, (N, H, W, C) → (N, H', W', C)."""
-    pool = _pool(x.shape, kernel, stride, padding) if takes(x) and x.ndim == 4 else None
+    taken = takes(x) and x.ndim == 4
+    pool = _pool(x.shape, kernel, stride, padding, library.threads()) if taken else None
     if pool is None:
         return NotImplemented
     out = scratch.result(pool.out, x.dtype)
@@ -76,7 +77,8 @@ def max_pool2d_grad(
     xp: Any, g: Any, x: Any, out: Any, *, kernel: Pair, stride: Pair, padding: Borders
 ) -> Any:
     """As the primitive: each g goes to the first winner of its window, in C order."""
-    pool = _pool(x.shape, kernel, stride, padding) if takes(g, x) and x.ndim == 4 else None
+    taken = takes(g, x) and x.ndim == 4
+    pool = _pool(x.shape, kernel, stride, padding, library.threads()) if taken else None
     if pool is None or g.shape != pool.out:
         return NotImplemented
     again = scratch.take("pooled again", pool.out, x.dtype)
