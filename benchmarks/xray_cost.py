@@ -26,7 +26,7 @@ def steps(name: str, optimizer: str) -> tuple[adl.train.TrainStep, adl.train.Tra
     for _ in range(2):
         shape = (32, 32, 3) if name in ("adam-paper-cnn", "resnet20") else (28, 28, 1)
         model = adl.models.create(name, input_shape=shape, classes=10).init(0)
-        made.append(adl.train_step(model, "cross_entropy", adl.optimizer(optimizer)))
+        made.append(adl.train_step(model, "cross_entropy", adl.optimizer(optimizer), capture=False))
     xray = XRay()
     xray.attach(made[1])
     return made[0], made[1], xray
