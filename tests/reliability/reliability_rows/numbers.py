@@ -87,7 +87,8 @@ def _bad_gradient(name: str, bad: float) -> Callable[[adl.Trainer], None]:
             return loss, outputs, {**grads, name: array}
 
         trainer.step.gradients = gradients  # type: ignore[method-assign]
-        trainer.step.state = trainer.step.state  # what was captured does not have it
+        state = trainer.step.state  # given back as another one: what was captured is forgotten
+        trainer.step.state = {**state, "slots": dict(state["slots"])}
 
     return act
 
