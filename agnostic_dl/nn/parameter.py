@@ -72,7 +72,7 @@ class Parameter(Tensor):
             )
         return self._array
 
-    def held_by(self, reader: Reader | None) -> None:
+    def held_by(self, reader: Reader) -> None:
         """Let *reader* fetch the values from now on, when they are first asked for.
 
         A captured training step keeps them; assigning :attr:`data` takes them back.

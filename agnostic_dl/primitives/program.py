@@ -110,6 +110,17 @@ class Program:
         """The outputs that a run hands out: those that are not fed back."""
         return tuple(name for name in self.outputs if name not in self.donations)
 
+    @cached_property
+    def last_uses(self) -> list[list[int]]:
+        """For each instruction, the values that nothing needs after it."""
+        seen = {*self.outputs.values(), *self.constants}
+        dead: list[list[int]] = []
+        for instruction in reversed(self.code):
+            last = {n for n in (*instruction.reads, *instruction.outs) if n not in seen}
+            seen |= last
+            dead.append(sorted(last))
+        return dead[::-1]
+
     @property
     def flops(self) -> int:
         """Floating-point operations; a multiplication and an addition count as two."""
@@ -218,7 +229,7 @@ def interpret(program: Program, arrays: Mapping[str, Any], xp: Any) -> dict[str,
                 f"the program needs the inputs {', '.join(program.inputs)}; {name} is missing"
             )
         held[number] = arrays[name]
-    for instruction, dead in zip(program.code, _last_uses(program), strict=True):
+    for instruction, dead in zip(program.code, program.last_uses, strict=True):
         operands = tuple(i.value if isinstance(i, Literal) else held[i] for i in instruction.ins)
         static = resolved(instruction.static, xp)
         out = PRIMITIVES[instruction.op].run(operands, static)
@@ -233,15 +244,3 @@ def resolved(static: Mapping[str, Any], xp: Any) -> dict[str, Any]:
     if isinstance(static.get(DTYPE), str):
         return {**static, DTYPE: getattr(xp, static[DTYPE])}
     return dict(static)
-
-
-def _last_uses(program: Program) -> list[list[int]]:
-    """For each instruction, the values that nothing needs after it."""
-    kept = {*program.outputs.values(), *program.constants}
-    seen: set[int] = set(kept)
-    dead: list[list[int]] = []
-    for instruction in reversed(program.code):
-        last = {n for n in (*instruction.reads, *instruction.outs) if n not in seen}
-        seen |= last
-        dead.append(sorted(last))
-    return dead[::-1]

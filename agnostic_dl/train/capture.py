@@ -76,6 +76,8 @@ class Capture:
             entry = self._recorded(backend, key, entry, x, y)
             if entry is None:
                 return None
+        if not step.model.training:
+            step.model.train()
         require_labels(step, entry.recording.program, y)
         found = entry.plan.run(self._inputs(backend, entry, x, y))
         if not found.get(FINITE, True):
@@ -180,9 +182,17 @@ class Capture:
         """A copy of one array of the model."""
         if place is None:
             return self._copy(f"{kind}.{name}")
-        assert self._owner is not None
-        group = self._owner.recording.groups[place]
-        return group.views(self._copy(f"flat.{place}.param"))[name]
+        return self._views(place, "param")[name]
+
+    def _views(self, place: int, kind: str) -> dict[str, Any]:
+        """By parameter, the pieces of the copy of one flat array of a group; cut once."""
+        key = f"views.{place}.{kind}"
+        if key not in self._copies:
+            assert self._owner is not None
+            group = self._owner.recording.groups[place]
+            self._copies[key] = group.views(self._copy(f"flat.{place}.{kind}"))
+        views: dict[str, Any] = self._copies[key]
+        return views
 
     def _copy(self, name: str) -> Any:
         """A copy of one array of the state as it is after the last step, made once."""
@@ -214,7 +224,7 @@ class Capture:
     def _fetched_slots(self, owner: _Entry, slots: Mapping[str, Any]) -> dict[str, Any]:
         found, held = dict(slots), set(owner.plan.program.state)
         for k, group in enumerate(owner.recording.groups):
-            views = {s: group.views(self._copy(f"flat.{k}.{s}")) for s in group.slots}
+            views = {s: self._views(k, s) for s in group.slots}
             found |= {n: {s: views[s][n] for s in group.slots} for n in group.names}
         for name, kept in slots.items():
             if all(f"slot.{name}.{s}" in held for s in kept):

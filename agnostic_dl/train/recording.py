@@ -32,8 +32,6 @@ class Recording:
     #: Names of the program's scalar inputs, by the identity of the optimizer that they are for.
     scalars: Mapping[int, Mapping[str, tuple[str, ...]]]
     reason: str | None
-    #: What the eager step found: loss, outputs and gradients.
-    found: tuple[Any, Any, dict[str, Any]]
 
 
 def record(step: TrainStep, x: Any, y: Any) -> Recording:
@@ -92,8 +90,7 @@ class _Writing:
         for name, array in before.items():
             recorder.input(f"buffer.{name}", array)
         with recorder.watching():
-            found = self.step.gradients(self.x, self.y)
-        loss, outputs, grads = found
+            loss, outputs, grads = self.step.gradients(self.x, self.y)
         groups = self._update(loss, grads)
         for name, buffer in buffers.items():
             if buffer.data is not before[name]:
@@ -101,7 +98,7 @@ class _Writing:
         self.outputs |= {"loss": loss, "outputs": outputs}
         guard = FINITE if FINITE in self.outputs else None
         program = _from_storage(recorder.program(self.outputs, self.donations, guard), groups)
-        return Recording(program, tuple(groups), self.scalars, recorder.reason, found)
+        return Recording(program, tuple(groups), self.scalars, recorder.reason)
 
     # -- the update -------------------------------------------------------------------------------
 

@@ -32,7 +32,8 @@ class TrainStep:
         arrays = self._arrays()
         #: The engine's state, but for the slots while a plan keeps them; see :attr:`state`.
         self.position: EngineState = engine.init(arrays)
-        self._sample = next(iter(arrays.values()), None)
+        #: An array of the model's library, by which its backend is found at every step.
+        self._sample = _empty_like(arrays)
         self._capture = Capture(self) if capture else None
 
     def _arrays(self) -> dict[str, Any]:
@@ -133,6 +134,12 @@ class TrainStep:
         )
         grads = {name: found[node] for name, node in nodes.items() if node in found}
         return loss._value, outputs._value, grads
+
+
+def _empty_like(arrays: dict[str, Any]) -> Any:
+    if not arrays:
+        raise UsageError("train_step: the model has no parameters, there is nothing to train")
+    return library_of("train_step", tuple(arrays.values())[:1])[1].empty(())
 
 
 def _check_loss(loss: Any) -> None:

@@ -1,7 +1,9 @@
 """The captured step: the eager one to the bit, whatever happens in between."""
 
 import copy
+import gc
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -134,6 +136,40 @@ def test_a_model_in_training_can_be_copied():
     x, y = next(batches(1))
     step(x, y)
     assert not np.array_equal(other.state_dict()["0.weight"], step.model.state_dict()["0.weight"])
+
+
+def test_it_trains_in_train_mode_as_the_eager_step_does():
+    step, _ = trained(adl.optimizer("adam"), True)
+    step.model.eval()
+    step(*next(batches(1)))
+    assert step.captured
+    assert step.model.training
+
+
+def test_a_recording_keeps_none_of_the_steps_arrays():
+    """What the first steps computed may go: a plan has memory of its own."""
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            self.fc = nn.Linear(288, 3)
+
+        def forward(self, x):
+            out = self.fc(adl.namespace("numpy").reshape(adl.Tensor(x), (x.shape[0], -1)))
+            seen.append(weakref.ref(out._value))
+            return out
+
+    step = adl.train_step(Watched().init(0), "cross_entropy", adl.optimizer("adam"))
+    for x, y in batches(3):
+        step(x, y)
+    gc.collect()
+    assert len(seen) == 2
+    assert [ref() for ref in seen] == [None, None]
+
+
+def test_a_model_without_parameters_is_told_so():
+    with pytest.raises(UsageError, match="no parameters"):
+        adl.train_step(nn.Sequential(nn.ReLU()), "mse", adl.optimizer("sgd"))
 
 
 def test_bad_numbers_stop_it_before_anything_changes():
