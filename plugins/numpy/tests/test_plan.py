@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import agnostic_dl as adl
 from agnostic_dl import nn
-from agnostic_dl.extend import Instruction, Literal, Program, Value, optimize
+from agnostic_dl.extend import CHAIN, Instruction, Literal, Program, Value, chained, optimize
 from agnostic_dl.primitives.program import interpret
 from agnostic_dl_numpy.plan import compile_program
-from agnostic_dl_numpy.plan.chains import CHAIN, PIECE, chained
+from agnostic_dl_numpy.plan.chains import PIECE, accepts
 from agnostic_dl_numpy.plan.memory import Need, offsets
 from agnostic_dl_numpy.plan.rewrites import rewrite
 
@@ -150,9 +150,11 @@ def test_a_relu_that_something_else_sees_stays_where_it_is():
             return self.fc(xp.concat(flat, axis=1))
 
     program, _ = recorded(Seen(), (4, 4, 1), classes=3)
-    ops = [i.op for i in optimize(rewrite(program)).code]
-    assert ops.index("max_pool2d") < len(ops)
-    assert "relu" not in ops or ops.index("relu") < ops.index("max_pool2d")
+    code = optimize(rewrite(program)).code
+    (conv,) = [i for i in code if i.op == "conv2d_bias"]
+    (pool,) = [i for i in code if i.op == "max_pool2d"]
+    assert conv.static["relu"]
+    assert pool.ins == conv.outs
 
 
 def chain_program(size, ops):
@@ -188,10 +190,29 @@ def test_chains_of_any_operations(ops, size):
             assert np.array_equal(found[name], array, equal_nan=True)
 
 
+def test_chains_of_two_dtypes_at_once():
+    """Parameters of one shape and two dtypes: their updates go side by side."""
+    f, d = Value((70000,), "float32"), Value((70000,), "float64")
+    values = {0: f, 1: d, 2: f, 3: d, 4: f, 5: d}
+    code = (
+        Instruction("square", (0,), (2,)), Instruction("square", (1,), (3,)),
+        Instruction("subtract", (2, 0), (4,)), Instruction("subtract", (3, Literal(0.1)), (5,)),
+    )  # fmt: skip
+    outputs = {"a": 4, "b": 5}
+    program = Program(values, code, {"a": 0, "b": 1}, outputs, {"a": "a", "b": "b"})
+    assert len([i for i in chained(program, accepts).code if i.op == CHAIN]) == 1
+    _, outcomes = run(program, adl.get_backend("numpy"), spoiled=True)
+    for found, wanted in outcomes:
+        for name, array in wanted.items():
+            assert found[name].dtype == array.dtype
+            assert np.array_equal(found[name], array)
+
+
 def test_an_update_is_one_chain():
     program, _ = recorded(NETWORKS["mlp"][0](), (6, 6, 1))
-    code = chained(program)
-    (chain,) = [i for i in code if i.op == CHAIN and len(i.static["code"]) > 8]
+    (chain,) = [
+        i for i in chained(program, accepts).code if i.op == CHAIN and len(i.static["code"]) > 8
+    ]
     assert program.values[chain.outs[0]].size == sum(
         np.prod(shape) for shape in program.code[0].static["shapes"]
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agnostic_dl.extend import PRIMITIVES, Instruction, resolved
+from agnostic_dl.extend import CHAIN, PRIMITIVES, Instruction, resolved
 from agnostic_dl_numpy import scratch, threads
 from agnostic_dl_numpy.plan import chains
 
@@ -27,7 +27,7 @@ class Binder:
         call = None if make is None else make(instruction, operands, outs)
         if call is not None:
             return call
-        if instruction.op == chains.CHAIN:
+        if instruction.op == CHAIN:
             return chains.bind(instruction, operands, outs)
         if instruction.op == "pack":
             return _pack(operands, outs[0])

@@ -1,7 +1,4 @@
-"""Chains: runs of operations on single elements, done piece by piece while a piece is in the cache.
-
-An optimizer's update is one: a dozen passes over all parameters become one pass.
-"""
+"""How a chain of elementwise operations runs: piece by piece, while a piece is in the cache."""
 
 from __future__ import annotations
 
@@ -14,9 +11,8 @@ import numpy as np
 from agnostic_dl.extend import Instruction, Literal, Program
 from agnostic_dl_numpy import scratch, threads
 
-CHAIN = "elementwise"
-#: Elements of a piece; with the registers it fits a core's L2 cache; smaller ones
-#: cost more in handing the interpreter from thread to thread than they save.
+#: Elements of a piece. Smaller ones would stay in a nearer cache, but cost more in handing the
+#: interpreter from thread to thread than they save.
 PIECE = 1 << 17
 #: Elements up to which a call's own cost is what counts.
 SMALL = 1 << 14
@@ -31,53 +27,12 @@ UFUNCS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def chained(program: Program) -> list[Instruction]:
-    """The program's code with runs of elementwise operations of one shape made into chains."""
-    code: list[Instruction] = []
-    run: list[Instruction] = []
-    for instruction in program.code:
-        if _fits(program, instruction, run):
-            run.append(instruction)
-        elif _scalar(program, instruction) and not _made(run).intersection(instruction.reads):
-            code.append(instruction)  # it does not depend on the run: before it
-        else:
-            code += _closed(program, run)
-            run = [instruction] if _fits(program, instruction, []) else []
-            if not run:
-                code.append(instruction)
-    return code + _closed(program, run)
-
-
-def _made(run: list[Instruction]) -> set[int]:
-    return {number for instruction in run for number in instruction.outs}
-
-
-def _scalar(program: Program, instruction: Instruction) -> bool:
-    return instruction.op in UFUNCS and program.values[instruction.outs[0]].shape == ()
-
-
-def _fits(program: Program, instruction: Instruction, run: list[Instruction]) -> bool:
-    """Whether it is elementwise on arrays of one shape and dtype, the run's if there is one."""
+def accepts(program: Program, instruction: Instruction) -> bool:
+    """Whether a chain may have it: real floats of one dtype in and out, and not 0-d alone."""
     out = program.values[instruction.outs[0]]
     if instruction.op not in UFUNCS or out.shape == () or not out.dtype.startswith("float"):
         return False
-    if run and program.values[run[0].outs[0]] != out:
-        return False
-    values = [program.values[number] for number in instruction.reads]
-    return all(v.dtype == out.dtype and v.shape in (out.shape, ()) for v in values)
-
-
-def _closed(program: Program, run: list[Instruction]) -> list[Instruction]:
-    """A run as one instruction, if it is of several."""
-    if len(run) < 2:
-        return run
-    made, inside = _made(run), {id(instruction) for instruction in run}
-    needed = set(program.outputs.values()) | {
-        number for other in program.code if id(other) not in inside for number in other.reads
-    }
-    ins = dict.fromkeys(n for i in run for n in i.reads if n not in made)
-    outs = tuple(n for i in run for n in i.outs if n in needed)
-    return [Instruction(CHAIN, tuple(ins), outs, {"code": tuple(run)})]
+    return all(program.values[number].dtype == out.dtype for number in instruction.reads)
 
 
 Place = tuple[str, int]
@@ -86,8 +41,9 @@ Place = tuple[str, int]
 class ChainCode:
     """A chain as ufuncs over places: inputs, outputs and registers."""
 
-    def __init__(self, chain: Instruction, aliases: dict[int, int]) -> None:
-        """*aliases*: output → the input whose memory it takes over."""
+    def __init__(self, chain: Instruction, dtypes: dict[int, Any], aliases: dict[int, int]) -> None:
+        """*dtypes*: of the inputs; *aliases*: output → the input whose memory it takes over."""
+        self._dtypes = dict(dtypes)
         self.code: tuple[Instruction, ...] = chain.static["code"]
         self.ins = {number: k for k, number in enumerate(chain.reads)}
         self.outs = {number: k for k, number in enumerate(chain.outs)}
@@ -95,8 +51,9 @@ class ChainCode:
         self.places: dict[int, Place] = {n: ("in", k) for n, k in self.ins.items()}
         self.steps: list[tuple[Any, tuple[Any, ...], Place]] = []
         self.copies: list[tuple[Place, Place]] = []
-        self.registers = 0
-        self._free: list[int] = []
+        #: The dtype of each register.
+        self.registers: list[Any] = []
+        self._free: dict[Any, list[int]] = {}
         for at, instruction in enumerate(self.code):
             self._add(at, instruction, aliases)
 
@@ -108,8 +65,9 @@ class ChainCode:
         for number in set(instruction.reads) - late:
             place = self.places[number]
             if place[0] == "register" and self.last[number] == at:
-                self._free.append(place[1])
+                self._free[self._dtypes[number]].append(place[1])
         (number,) = instruction.outs
+        self._dtypes[number] = self._dtypes[instruction.reads[0]]
         target = self._target(at, number, aliases)
         self.places[number] = target
         self.steps.append((UFUNCS[instruction.op], operands, target))
@@ -120,16 +78,18 @@ class ChainCode:
             over = aliases.get(number)
             if over is None or self.last.get(over, -1) <= at:
                 return "out", self.outs[number]
-            register = ("register", self._register())
+            register = ("register", self._register(number))
             self.copies.append((register, ("out", self.outs[number])))
             return register
-        return "register", self._register()
+        return "register", self._register(number)
 
-    def _register(self) -> int:
-        if self._free:
-            return self._free.pop()
-        self.registers += 1
-        return self.registers - 1
+    def _register(self, number: int) -> int:
+        dtype = self._dtypes[number]
+        free = self._free.setdefault(dtype, [])
+        if free:
+            return free.pop()
+        self.registers.append(dtype)
+        return len(self.registers) - 1
 
 
 def bind(chain: Instruction, ins: list[Any], outs: list[Any]) -> Callable[[], Any]:
@@ -140,7 +100,8 @@ def bind(chain: Instruction, ins: list[Any], outs: list[Any]) -> Callable[[], An
         for other, array in zip(chain.reads, ins, strict=True)
         if array.shape == out.shape and np.may_share_memory(array, out)
     }
-    code = ChainCode(chain, aliases)
+    dtypes = {number: array.dtype for number, array in zip(chain.reads, ins, strict=True)}
+    code = ChainCode(chain, dtypes, aliases)
     # An array that does not lie in order is laid out so first, at each run.
     plain = [a if a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in ins]
     orders = [partial(np.copyto, p, a) for p, a in zip(plain, ins, strict=True) if p is not a]
@@ -149,15 +110,16 @@ def bind(chain: Instruction, ins: list[Any], outs: list[Any]) -> Callable[[], An
 
 
 def _bound(code: ChainCode, flat_ins: list[Any], flat_outs: list[Any]) -> Callable[[], Any]:
-    total, dtype = flat_outs[0].size, flat_outs[0].dtype
+    total = flat_outs[0].size
     if total <= SMALL:
-        return _small(code, flat_ins, flat_outs, total, dtype)
+        return _small(code, flat_ins, flat_outs, total)
     plan = threads.pieces(total, PIECE)
 
     def run(index: int) -> None:
         start, stop = plan[index]
         registers = [
-            scratch.take(f"register {k}", (stop - start,), dtype) for k in range(code.registers)
+            scratch.take(f"register {k}", (stop - start,), dtype)
+            for k, dtype in enumerate(code.registers)
         ]
         _execute(code, _cut(flat_ins, start, stop), _cut(flat_outs, start, stop), registers)
 
@@ -177,17 +139,16 @@ def _execute(code: ChainCode, ins: list[Any], outs: list[Any], registers: list[A
         np.copyto(places[to][j], places[kind][k])
 
 
-def _small(
-    code: ChainCode, ins: list[Any], outs: list[Any], total: int, dtype: Any
-) -> Callable[[], None]:
+def _small(code: ChainCode, ins: list[Any], outs: list[Any], total: int) -> Callable[[], None]:
     """Calls with everything bound: for few elements nothing else may cost anything."""
     places = {
-        "in": ins, "out": outs, "register": [np.empty(total, dtype) for _ in range(code.registers)]
+        "in": ins, "out": outs, "register": [np.empty(total, d) for d in code.registers]
     }  # fmt: skip
     calls = []
     for ufunc, operands, (kind, k) in code.steps:
         arguments = [places[o[0]][o[1]] if isinstance(o, tuple) else o for o in operands]
         # A number becomes an array once, not at each call; in the dtype that it would take.
+        dtype = places[kind][k].dtype
         bound = [a if isinstance(a, np.ndarray) else np.array(a, dtype) for a in arguments]
         calls.append(partial(ufunc, *bound, out=places[kind][k]))
     for (kind, k), (to, j) in code.copies:

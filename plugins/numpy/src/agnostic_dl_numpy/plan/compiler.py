@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from agnostic_dl.extend import Instruction, Literal, Program, optimize
+from agnostic_dl.extend import Instruction, Literal, Program, chained, optimize
 from agnostic_dl_numpy.plan.binding import Binder, Call
-from agnostic_dl_numpy.plan.chains import chained
+from agnostic_dl_numpy.plan.chains import accepts
 from agnostic_dl_numpy.plan.memory import aligned_array
 from agnostic_dl_numpy.plan.placing import Places
 from agnostic_dl_numpy.plan.plan import Bound, NumpyPlan
@@ -15,15 +15,14 @@ from agnostic_dl_numpy.plan.rewrites import rewrite
 
 def compile_program(program: Program, backend: Any, like: NumpyPlan | None = None) -> NumpyPlan:
     """A plan for *program* with the backend's kernels; *like*: a plan whose state it shares."""
-    rewritten = optimize(rewrite(program))
-    code = chained(rewritten)
+    planned = chained(optimize(rewrite(program)), accepts)
     state = _arrays(program, program.state) if like is None else like.state
     inputs = _arrays(program, [name for name in program.inputs if name not in program.state])
-    places = Places(rewritten, code, state, inputs)
+    places = Places(planned, state, inputs)
     binder = Binder(backend.xp, backend.kernels)
     bound = [
         Bound(at, instruction, _call(places, binder, instruction))
-        for at, instruction in enumerate(code)
+        for at, instruction in enumerate(planned.code)
         if instruction.outs[0] not in places.base
     ]
     return NumpyPlan(program, places, bound, state, inputs)

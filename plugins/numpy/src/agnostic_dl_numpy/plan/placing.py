@@ -7,28 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from agnostic_dl.extend import PRIMITIVES, VIEWS, Instruction, Program, resolved
-from agnostic_dl_numpy.plan.chains import CHAIN
+from agnostic_dl.extend import CHAIN, PRIMITIVES, VIEWS, Instruction, Program, resolved
 from agnostic_dl_numpy.plan.memory import Arena, Need, aligned_array, nbytes
 
 
 class Places:
     """The array of every value.
 
-    *code*: the instructions in order; *state*: the arrays of state inputs; *inputs*: of the others.
+    *state*: the arrays of state inputs; *inputs*: of the others.
     """
 
     def __init__(
-        self, program: Program, code: list[Instruction], state: Mapping[str, Any],
-        inputs: Mapping[str, Any],
-    ) -> None:  # fmt: skip
-        self.program, self.code = program, code
+        self, program: Program, state: Mapping[str, Any], inputs: Mapping[str, Any]
+    ) -> None:
+        self.program, self.code = program, program.code
         self.arrays: dict[int, Any] = dict(program.constants)
         for name, array in (*state.items(), *inputs.items()):
             self.arrays[program.inputs[name]] = array
         #: Value → the one that it is a view of, through any number of views.
         self.base: dict[int, int] = {}
-        self.first = {n: at for at, i in enumerate(code) for n in i.outs}
+        self.first = {n: at for at, i in enumerate(self.code) for n in i.outs}
         self._find_views()
         self.last = self._last_uses()
         #: Donated outputs whose memory is not the state's: copied there at the end.
@@ -36,7 +34,7 @@ class Places:
         self._place_donations(state)
         self._place_packs()
         self._place_rest()
-        for instruction in code:
+        for instruction in self.code:
             if instruction.outs[0] in self.base:
                 self.arrays[instruction.outs[0]] = self._view(instruction, self.arrays)
 
