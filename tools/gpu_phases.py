@@ -204,7 +204,7 @@ def conformance(bench: Bench) -> dict[str, Any]:
         reports = (adl.testing.check_backend("cupy"), adl.testing.check_kernels("cupy"))
         return {"reports": [str(report) for report in reports]}
     subject = kit.Subject(bench.backend, bench.backend.kernels)
-    return {name: kit._rule(subject, name) for name in sorted(subject.kernels)}
+    return {name: kit.compare_kernel(subject, name) for name in sorted(subject.kernels)}
 
 
 def training(bench: Bench) -> dict[str, Any]:

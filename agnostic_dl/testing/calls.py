@@ -64,6 +64,12 @@ def calls_of(name: str, xp: Any, count: int = 10) -> Iterator[Call]:
         yield from seen
 
 
+_IMAGE, _TAPS = (8, 16, 16, 16), (3, 3, 16, 16)
+_POOL = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+_CONVOLUTION = {
+    "stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1
+}  # fmt: skip
+
 #: Primitive → shapes and static arguments of a call large enough for kernels that leave small
 #: arrays to the reference.
 _LARGE: dict[str, tuple[tuple[tuple[int, ...], ...], dict[str, Any]]] = {
@@ -74,11 +80,23 @@ _LARGE: dict[str, tuple[tuple[tuple[int, ...], ...], dict[str, Any]]] = {
     },
     "sum": (((16, 28, 28, 32),), {"axis": (0, 1, 2)}),
     "matmul": (((256, 784), (784, 128)), {}),
+    "conv2d": ((_IMAGE, _TAPS), _CONVOLUTION),
+    "conv2d_bias": ((_IMAGE, _TAPS, (16,)), {**_CONVOLUTION, "relu": True}),
+    "conv2d_input_grad": ((_IMAGE, _TAPS), {**_CONVOLUTION, "size": (16, 16)}),
+    "conv2d_weight_grad": ((_IMAGE, _IMAGE), {**_CONVOLUTION, "kernel": (3, 3)}),
+    "max_pool2d": ((_IMAGE,), _POOL),
+    "avg_pool2d": ((_IMAGE,), {**_POOL, "count_include_pad": True}),
+    "avg_pool2d_grad": (((8, 8, 8, 16),), {**_POOL, "size": (16, 16), "count_include_pad": True}),
+    "batch_norm": ((_IMAGE, (16,), (16,)), {"eps": 1e-5}),
+    "batch_norm_input_grad": ((_IMAGE, _IMAGE, (16,), (16,), (16,)), {"eps": 1e-5}),
+    "batch_norm_weight_grad": ((_IMAGE, _IMAGE, (16,), (16,)), {"eps": 1e-5}),
 }
 
 
 def large_calls(name: str, xp: Any) -> Iterator[Call]:
     """Calls of a primitive on arrays of layers' sizes, in float32; also with a broadcast bias."""
+    if name == "max_pool2d_grad":  # whose arguments belong together
+        yield from _pooled(xp)
     if name not in _LARGE:
         return
     shapes, static = _LARGE[name]
@@ -87,6 +105,12 @@ def large_calls(name: str, xp: Any) -> Iterator[Call]:
     for chosen in choices if name != "matmul" else [shapes]:
         arrays = tuple(_waves(xp, shape, 1.7 + k) for k, shape in enumerate(chosen))
         yield Call(primitive, arrays, {**primitive.defaults, **static})
+
+
+def _pooled(xp: Any) -> Iterator[Call]:
+    image = _waves(xp, _IMAGE, 1.7)
+    out = PRIMITIVES["max_pool2d"].forward(xp, image, **_POOL)
+    yield Call(PRIMITIVES["max_pool2d_grad"], (_waves(xp, out.shape, 2.7), image, out), _POOL)
 
 
 def _waves(xp: Any, shape: tuple[int, ...], step: float) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from agnostic_dl import plugins
 from agnostic_dl.backends import Backend, create
+from agnostic_dl.errors import ConformanceError
 from agnostic_dl.testing.calls import Call, calls_of, known, large_calls
 from agnostic_dl.testing.report import Broken, NotRun, Report, judge
 
@@ -30,11 +31,17 @@ def check_kernels(name: str) -> Report:
     """Check the kernels of the plugin ``<backend>.<name>``, or all that a backend has of its own.
 
     Each is called with random arguments of many forms, and compared with its primitive's reference
-    in values, shape and dtype. Returns the report, or raises ConformanceError with all that failed.
+    in values, shape and dtype. Returns the report, or raises ConformanceError with all that failed,
+    also where nothing was compared.
     """
     subject = _subject(name)
-    rules = {kernel: partial(_rule, name=kernel) for kernel in sorted(subject.kernels)}
-    return judge(subject, f"kernels {name!r}", rules).require()
+    rules = {kernel: partial(compare_kernel, name=kernel) for kernel in sorted(subject.kernels)}
+    report = judge(subject, f"kernels {name!r}", rules).require()
+    if not any(finding.outcome == "passed" for finding in report.findings):
+        raise ConformanceError(
+            f"nothing was compared: there are no kernels here, or they decline every call\n{report}"
+        )
+    return report
 
 
 def _subject(name: str) -> Subject:
@@ -44,7 +51,8 @@ def _subject(name: str) -> Subject:
     return Subject(backend, plugins.load_kernels(name, backend.name)[1])
 
 
-def _rule(subject: Subject, name: str) -> str:
+def compare_kernel(subject: Subject, name: str) -> str:
+    """Compare one kernel of the subject with its reference: how many calls it took, in words."""
     if not known(name):
         raise Broken("there is no primitive of this name: it would never be called")
     kernel = subject.kernels[name]

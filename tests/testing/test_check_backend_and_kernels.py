@@ -7,11 +7,12 @@ import pytest
 
 import agnostic_dl as adl
 from agnostic_dl import errors
+from agnostic_dl.errors import ConformanceError
 from agnostic_dl.primitives import PRIMITIVES
 from agnostic_dl.testing import check_backend, check_kernels
 from agnostic_dl.testing.backends import RULES, Subject
 from agnostic_dl.testing.kernels import Subject as KernelSubject
-from agnostic_dl.testing.kernels import _rule
+from agnostic_dl.testing.kernels import compare_kernel
 from agnostic_dl.testing.report import judge
 from agnostic_dl.testing.table import OPERATIONS
 
@@ -133,14 +134,28 @@ KERNELS = {
 def test_a_wrong_kernel_is_caught(case):
     name, kernel, message = KERNELS[case]
     subject = KernelSubject(NUMPY, {name: kernel})
-    report = judge(subject, "wrong", {name: lambda s: _rule(s, name)})
+    report = judge(subject, "wrong", {name: lambda s: compare_kernel(s, name)})
     assert message in str(report.failures[0])
 
 
 def test_a_kernel_that_declines_everything_is_not_judged():
     subject = KernelSubject(NUMPY, {"exp": lambda xp, x: NotImplemented})
-    report = judge(subject, "shy", {"exp": lambda s: _rule(s, "exp")})
+    report = judge(subject, "shy", {"exp": lambda s: compare_kernel(s, "exp")})
     assert report.findings[0].outcome == "skipped"
+
+
+def test_kernels_that_decline_everything_have_not_passed(monkeypatch):
+    from agnostic_dl import plugins
+
+    def offered(kernels):
+        monkeypatch.setattr(plugins, "load_kernels", lambda name, backend: (0, kernels))
+
+    offered({"exp": lambda xp, x: NotImplemented})
+    with pytest.raises(ConformanceError, match=r"nothing was compared(.|\n)*exp: it declines all"):
+        check_kernels("numpy.idle")
+    offered({})
+    with pytest.raises(ConformanceError, match="no kernels here"):
+        check_kernels("numpy.idle")
 
 
 def test_a_backend_that_is_not_there():
