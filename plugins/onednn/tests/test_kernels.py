@@ -27,7 +27,55 @@ SHAPES = [
 
 @needs_library
 def test_it_equals_the_references():
-    assert adl.testing.check_kernels("numpy.onednn")
+    from agnostic_dl_onednn.kernels import KERNELS
+
+    report = adl.testing.check_kernels("numpy.onednn")
+    assert {finding.rule: finding.outcome for finding in report.findings} == dict.fromkeys(
+        KERNELS, "passed"
+    )
+
+
+@needs_library
+def test_small_arrays_that_it_leaves_alone_would_be_right_as_well(monkeypatch):
+    from agnostic_dl_onednn import kernels, normalization, pooling
+
+    caches = (kernels._convolution, pooling._pool, normalization._normalization)
+    for module, cached in zip((kernels, pooling, normalization), caches, strict=True):
+        monkeypatch.setattr(module, "_WORTHWHILE", 0)
+        cached.cache_clear()
+    try:
+        assert adl.testing.check_kernels("numpy.onednn")
+    finally:
+        for cached in caches:
+            cached.cache_clear()
+
+
+@needs_library
+def test_batch_norm_where_the_mean_is_ten_deviations_from_zero():
+    import array_api_compat.numpy as xp
+
+    from agnostic_dl.extend import PRIMITIVES
+    from agnostic_dl_onednn.kernels import KERNELS
+
+    draw = np.random.default_rng(0)
+    x = (draw.normal(size=(64, 16, 16, 32)) + 10).astype(np.float32)
+    weight, bias = draw.random((2, 32)).astype(np.float32)
+    g = draw.normal(size=x.shape).astype(np.float32)
+
+    def both(name, *arrays):
+        wide = [a.astype(np.float64) for a in arrays]
+        wanted = PRIMITIVES[name].forward(xp, *wide, eps=1e-5)
+        return KERNELS[name](xp, *arrays, eps=1e-5), wanted
+
+    found, wanted = both("batch_norm", x, weight, bias)
+    mean, variance = found[1:]
+    pairs = [*zip(found, wanted, strict=True)]
+    pairs.append(both("batch_norm_input_grad", g, x, mean, variance, weight))
+    for ours, theirs in pairs:
+        assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
+    # Σ g (x - mean): float32 sums of 16,384 terms around ten times their deviation.
+    ours, theirs = both("batch_norm_weight_grad", g, x, mean, variance)
+    assert np.abs(ours - theirs).max() <= 5e-5 * np.abs(theirs).max()
 
 
 @needs_library
@@ -170,10 +218,30 @@ def test_pinned_to_one_thread_it_gives_one_result_for_any_number_of_cores():
     found = set()
     for threads in ("1", "2"):
         environment = {**os.environ, "AGNOSTIC_DL_NUMPY_THREADS": threads}
-        environment.pop("OMP_NUM_THREADS", None)  # what this process has set for itself
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, env=environment,
             check=True,
         )  # fmt: skip
         found.add(done.stdout)
     assert len(found) == 1
+
+
+@needs_library
+def test_two_threads_may_compute_at_once():
+    from concurrent.futures import ThreadPoolExecutor
+
+    from agnostic_dl_onednn.kernels import KERNELS
+
+    static = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+    draw = np.random.default_rng(0)
+    images = [draw.normal(size=(8, 32, 32, 16)).astype(np.float32) for _ in range(4)]
+    pulls = [draw.normal(size=(8, 16, 16, 16)).astype(np.float32) for _ in range(4)]
+
+    def work(k):
+        return KERNELS["max_pool2d_grad"](None, pulls[k], images[k], pulls[k], **static)
+
+    alone = [work(k) for k in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            for found, wanted in zip(pool.map(work, range(4)), alone, strict=True):
+                assert np.array_equal(found, wanted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import os
 import sys
 from ctypes import POINTER, byref, c_char_p, c_int, c_int64, c_void_p
@@ -59,7 +58,6 @@ def _load() -> tuple[Any, str | None]:
     """The library, or why there is none."""
     # Its threads would spin for a while after each call, and take the cores from NumPy's.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    os.environ.setdefault("OMP_NUM_THREADS", str(thread_count()))
     tried = _candidates()
     for path in tried:
         try:
@@ -77,6 +75,11 @@ def _load() -> tuple[Any, str | None]:
     )
 
 
+def loaded() -> Any:
+    """The library; only where there is no :func:`reason` against it."""
+    return _load()[0]
+
+
 def reason() -> str | None:
     """Why oneDNN cannot be used here, in one line; None if it can."""
     return _load()[1]
@@ -84,7 +87,7 @@ def reason() -> str | None:
 
 def version() -> str:
     """The version of the library that is used."""
-    found = _load()[0].dnnl_version().contents
+    found = loaded().dnnl_version().contents
     return f"{found.major}.{found.minor}.{found.patch}"
 
 
@@ -94,13 +97,13 @@ def threads() -> int:
     A primitive shares its work out when it is made: one for another number is another primitive.
     """
     count = thread_count()
-    _load()[0].omp_set_num_threads(c_int(count))
+    loaded().omp_set_num_threads(c_int(count))
     return count
 
 
 def call(name: str, *arguments: Any) -> None:
     """Call a function of the library; OneDNNError if it says that it failed."""
-    status = getattr(_load()[0], name)(*arguments)
+    status = getattr(loaded(), name)(*arguments)
     if status:
         raise OneDNNError(f"{name}: status {status}")
 

@@ -13,7 +13,7 @@ from typing import Any
 from agnostic_dl_numpy import scratch
 from agnostic_dl_onednn import library
 from agnostic_dl_onednn.library import FORWARD_TRAINING, POOLING_MAX, OneDNNError
-from agnostic_dl_onednn.primitive import Primitive, nhwc, takes, workspace
+from agnostic_dl_onednn.primitive import Primitive, nhwc, takes, turn, workspace
 
 Pair = tuple[int, int]
 Borders = tuple[Pair, Pair]
@@ -82,7 +82,8 @@ def max_pool2d_grad(
     if pool is None or g.shape != pool.out:
         return NotImplemented
     again = scratch.take("pooled again", pool.out, x.dtype)
-    pool.forward(src=x, dst=again, workspace=pool.winners)
     dx = scratch.result(x.shape, x.dtype)
-    pool.backward(diff_dst=g, diff_src=dx, workspace=pool.winners)
+    with turn:  # the winners are of this image until they are read
+        pool.forward(src=x, dst=again, workspace=pool.winners)
+        pool.backward(diff_dst=g, diff_src=dx, workspace=pool.winners)
     return dx

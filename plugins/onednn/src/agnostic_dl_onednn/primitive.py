@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from ctypes import byref, c_int, c_void_p
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from agnostic_dl_numpy import scratch
 from agnostic_dl_onednn import library
 from agnostic_dl_onednn.library import ARG, QUERY_MD, Argument, OneDNNError
 
+#: Memories and buffers belong to a primitive, not to a call: one thread at a time.
+turn = RLock()
+
 
 class Reordered:
     """Memory of the library's own layout beside an array's, and the way between them."""
 
     def __init__(self, inner: Any, outer: c_void_p, into: bool) -> None:
-        library._load()[0].dnnl_memory_desc_get_size.restype = ctypes.c_size_t
-        size = library._load()[0].dnnl_memory_desc_get_size(inner)
+        library.loaded().dnnl_memory_desc_get_size.restype = ctypes.c_size_t
+        size = library.loaded().dnnl_memory_desc_get_size(inner)
         self.buffer = scratch.aligned(max(int(size), 64))
         self.buffer.fill(0)
         self.inner, self.outer = library.memory(inner), library.memory(outer)
@@ -62,19 +66,17 @@ class Primitive:
 
     def __call__(self, **arrays: Any) -> None:
         """Compute on arrays in the layouts that were given, by argument."""
-        for name, array in arrays.items():
-            _set(self._memories[name], array.__array_interface__["data"][0])
-        for reorder in self._before:
-            reorder()
-        self._run()
-        for reorder in self._after:
-            reorder()
+        with turn:
+            for name, array in arrays.items():
+                _set(self._memories[name], array.__array_interface__["data"][0])
+            for call in (*self._before, self._run, *self._after):
+                call()
 
 
 def workspace(description: c_void_p) -> tuple[Any, Any]:
     """Layout of what a forward pass leaves for the backward one, and memory for it."""
     layout = _queried(description, "workspace")
-    size = library._load()[0].dnnl_memory_desc_get_size
+    size = library.loaded().dnnl_memory_desc_get_size
     size.restype = ctypes.c_size_t
     return layout, scratch.aligned(max(int(size(layout)), 64))
 
@@ -107,7 +109,7 @@ def _execution(description: c_void_p, memories: Mapping[str, c_void_p]) -> Any:
 
 
 def _queried(description: c_void_p, name: str) -> c_void_p:
-    query = library._load()[0].dnnl_primitive_desc_query_md
+    query = library.loaded().dnnl_primitive_desc_query_md
     query.restype = c_void_p
     return c_void_p(query(description, c_int(QUERY_MD[name]), c_int(0)))
 
@@ -120,7 +122,7 @@ def _implementation(description: c_void_p) -> str:
 
 
 def _equal(first: c_void_p, second: c_void_p) -> bool:
-    return bool(library._load()[0].dnnl_memory_desc_equal(first, second))
+    return bool(library.loaded().dnnl_memory_desc_equal(first, second))
 
 
 def nhwc(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
