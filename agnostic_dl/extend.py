@@ -1,7 +1,7 @@
 """The plugin author's door: all that a plugin needs to import from agnostic_dl."""
 
 from agnostic_dl.backends import Backend
-from agnostic_dl.errors import BackendUnavailable, UsageError
+from agnostic_dl.errors import BackendUnavailable, CaptureWarning, UsageError
 from agnostic_dl.hookspecs import hookimpl
 from agnostic_dl.optim.base import Optimizer
 from agnostic_dl.primitives import PRIMITIVES, primitive, zero
@@ -19,8 +19,8 @@ from agnostic_dl.primitives.program import (
 )
 
 __all__ = [
-    "PRIMITIVES", "Backend", "BackendUnavailable", "Optimizer", "UsageError", "hookimpl",
-    "primitive", "zero",
+    "PRIMITIVES", "Backend", "BackendUnavailable", "CaptureWarning", "Optimizer", "UsageError",
+    "hookimpl", "primitive", "zero",
     "CHAIN", "VIEWS", "Instruction", "Literal", "Operand", "Plan", "Program", "Value", "chained",
     "optimize", "resolved",
 ]  # fmt: skip

@@ -6,8 +6,15 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from agnostic_dl.errors import CaptureWarning, UsageError
-from agnostic_dl.extend import CHAIN, Instruction, Literal, Program, Value
+from agnostic_dl.extend import (
+    CHAIN,
+    CaptureWarning,
+    Instruction,
+    Literal,
+    Program,
+    UsageError,
+    Value,
+)
 from agnostic_dl_cupy.codegen import ChainKernel
 from agnostic_dl_cupy.graph.passes import in_place, prepared, sources
 
