@@ -10,7 +10,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, ClassVar
 
-from agnostic_dl import plugins
+from agnostic_dl import kernels, plugins
 from agnostic_dl.contract import one_line
 from agnostic_dl.errors import AgnosticDLError, BackendUnavailable, UsageError
 
@@ -186,7 +186,7 @@ def _make(name: str, device: Any, chosen: tuple[str, ...] | None) -> Backend:
     if reason is not None:
         raise BackendUnavailable(f"{name}: {reason}. Installed and available: {_others(name)}.")
     backend = _instantiate(factory, name, device)
-    backend.kernels = {**backend.kernels, **_plugin_kernels(name, chosen)}
+    backend.kernels = {**backend.kernels, **kernels.of_plugins(name, chosen)}
     _by_array_type.setdefault(backend.array_type, backend)
     return backend
 
@@ -216,34 +216,6 @@ def _instantiate(factory: Any, name: str, device: Any) -> Backend:
         where = "" if device is None else f" on the device {device!r}"
         raise BackendUnavailable(f"{name}{where}: {one_line(error)}") from error
     return backend
-
-
-def _plugin_kernels(backend: str, chosen: tuple[str, ...] | None) -> dict[str, Any]:
-    """Kernels of the plugins for *backend*; of two for one primitive the higher priority wins."""
-    installed = [name for name in plugins.names("kernels") if name.startswith(backend + ".")]
-    if chosen is None:
-        wanted = os.environ.get("AGNOSTIC_DL_KERNELS")
-        chosen = None if wanted is None else tuple(filter(None, wanted.split(",")))
-    if chosen is not None:
-        full = [name if "." in name else f"{backend}.{name}" for name in chosen]
-        for name in full:
-            if name not in installed and name.startswith(backend + "."):
-                plugins.load_kernels(name, backend)  # raises: names what is installed
-        return _merge([plugins.load_kernels(n, backend) for n in full if n in installed])
-    loaded = []
-    for name in installed:
-        try:
-            loaded.append(plugins.load_kernels(name, backend))
-        except plugins.PluginError:
-            continue  # recorded; `list_plugins` shows it; the backend's own kernels stand in
-    return _merge(loaded)
-
-
-def _merge(loaded: list[tuple[int, Mapping[str, Any]]]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for _, kernels in sorted(loaded, key=lambda pair: pair[0]):
-        merged.update(kernels)
-    return merged
 
 
 class use_backend:
