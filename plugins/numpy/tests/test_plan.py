@@ -2,6 +2,7 @@
 
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import agnostic_dl as adl
 from agnostic_dl import nn
 from agnostic_dl.extend import CHAIN, Instruction, Literal, Program, Value, chained, optimize
 from agnostic_dl.primitives.program import interpret
-from agnostic_dl_numpy.plan import compile_program
+from agnostic_dl_numpy.plan import Kernel, compile_program
 from agnostic_dl_numpy.plan.chains import PIECE, accepts
 from agnostic_dl_numpy.plan.memory import Need, offsets
 from agnostic_dl_numpy.plan.rewrites import rewrite
@@ -296,3 +297,37 @@ def test_an_output_that_is_an_input_is_handed_on(own_kernels):
     _, outcomes = run(passed, own_kernels)
     for found, wanted in outcomes:
         assert np.array_equal(found["same"], wanted["same"])
+
+
+class Doubling(Kernel):
+    """Binds chains that it is asked to double, as another library would fuse them."""
+
+    def __init__(self, takes):
+        self.takes, self.bound = takes, 0
+
+    def bind(self, instruction, operands, outs):
+        if not self.takes:
+            return None
+        self.bound += 1
+        return partial(np.multiply, operands[0], 2.0, out=outs[0])
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_kernel_binds_what_it_takes_and_leaves_the_rest(takes, own_kernels):
+    value = Value((PIECE,), "float32")
+    code = (
+        Instruction("multiply", (0, Literal(3.0)), (1,)),
+        Instruction("negative", (1,), (2,)),
+    )
+    program = Program(dict.fromkeys(range(3), value), code, {"x": 0}, {"out": 2})
+    kernel = Doubling(takes)
+    backend = adl.get_backend()
+    kept = backend.kernels
+    backend.kernels = {**kept, CHAIN: kernel}
+    try:
+        plan = compile_program(program, backend)
+    finally:
+        backend.kernels = kept
+    found = plan.run({"x": np.ones(PIECE, np.float32)})["out"]
+    assert kernel.bound == takes
+    np.testing.assert_array_equal(found, np.full(PIECE, 2.0 if takes else -3.0, np.float32))

@@ -11,8 +11,7 @@ import numpy as np
 from agnostic_dl.extend import CHAIN, PRIMITIVES, Instruction, resolved
 from agnostic_dl_numpy import scratch, threads
 from agnostic_dl_numpy.plan import chains
-
-Call = Callable[[], Any]
+from agnostic_dl_numpy.plan.kernel import Call, Kernel
 
 
 class Binder:
@@ -23,6 +22,10 @@ class Binder:
 
     def bind(self, instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
         """A call that reads *operands* (arrays and numbers) and writes *outs*."""
+        kernel = self.kernels.get(instruction.op)
+        bound = kernel.bind(instruction, operands, outs) if isinstance(kernel, Kernel) else None
+        if bound is not None:
+            return bound
         make = _SMALL.get(instruction.op) if _is_small(operands, outs) else None
         call = None if make is None else make(instruction, operands, outs)
         if call is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from agnostic_dl.extend import Instruction, Literal, Program, chained, optimize
-from agnostic_dl_numpy.plan.binding import Binder, Call
+from agnostic_dl_numpy.plan.binding import Binder
 from agnostic_dl_numpy.plan.chains import accepts
+from agnostic_dl_numpy.plan.kernel import Call
 from agnostic_dl_numpy.plan.memory import aligned_array
 from agnostic_dl_numpy.plan.placing import Places
 from agnostic_dl_numpy.plan.plan import Bound, NumpyPlan

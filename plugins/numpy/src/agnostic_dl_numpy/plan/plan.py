@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agnostic_dl.extend import Instruction, Program
-from agnostic_dl_numpy.plan.binding import Call
+from agnostic_dl_numpy.plan.kernel import Call
 from agnostic_dl_numpy.plan.placing import Places
 
 
