@@ -31,6 +31,8 @@ class Backend:
     def __init__(self, device: Any = None) -> None:
         self.device = device
         self.kernels: Mapping[str, Callable[..., Any]] = self.own_kernels()
+        #: Rules for recorded programs: those of the kernels' plugins, then the backend's own.
+        self.rewrites: tuple[Any, ...] = tuple(self.own_rewrites())
 
     @classmethod
     def probe(cls) -> str | None:
@@ -55,6 +57,10 @@ class Backend:
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         """Primitive name → accelerated function with that primitive's signature."""
         return {}
+
+    def own_rewrites(self) -> Iterable[Any]:
+        """Rules that put primitives together where a kernel computes them as one."""
+        return ()
 
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         """Make an array of this backend from host data, a DLPack exporter or one of its own.
@@ -186,7 +192,9 @@ def _make(name: str, device: Any, chosen: tuple[str, ...] | None) -> Backend:
     if reason is not None:
         raise BackendUnavailable(f"{name}: {reason}. Installed and available: {_others(name)}.")
     backend = _instantiate(factory, name, device)
-    backend.kernels = {**backend.kernels, **kernels.of_plugins(name, chosen)}
+    found = kernels.of_plugins(name, chosen)
+    backend.kernels = kernels.merged([*(one.kernels for one in found), backend.kernels])
+    backend.rewrites = (*(r for one in found for r in one.rewrites), *backend.rewrites)
     _by_array_type.setdefault(backend.array_type, backend)
     return backend
 

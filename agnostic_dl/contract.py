@@ -23,6 +23,18 @@ def contribution_of(kind: str, name: str, module: Any, results: list[Any]) -> di
     return contribution
 
 
+def rules_of(results: list[Any]) -> tuple[Any, ...]:
+    """The rules that a plugin's hook for rewrites returned; PluginError where one is none."""
+    rules = [rule for result in results for rule in result]
+    for rule in rules:
+        if not hasattr(rule, "patterns") or not callable(getattr(rule, "build", None)):
+            raise PluginError(
+                f"agnostic_dl_rewrites returned {type(rule).__name__}, expected rules made with "
+                f"agnostic_dl.extend.rule"
+            )
+    return tuple(rules)
+
+
 def _merged(hook: str, module: Any, results: list[Any]) -> dict[str, Any]:
     value = getattr(module, "__name__", module)
     if not results and hasattr(module, hook):

@@ -3,8 +3,9 @@
 from agnostic_dl.backends import Backend
 from agnostic_dl.errors import BackendUnavailable, CaptureWarning, UsageError
 from agnostic_dl.hookspecs import hookimpl
+from agnostic_dl.kernels import choices
 from agnostic_dl.optim.base import Optimizer
-from agnostic_dl.primitives import PRIMITIVES, primitive, zero
+from agnostic_dl.primitives import PRIMITIVES, fusion, primitive, zero
 from agnostic_dl.primitives.chains import CHAIN, chained
 from agnostic_dl.primitives.cost import VIEWS
 from agnostic_dl.primitives.passes import optimize
@@ -17,10 +18,12 @@ from agnostic_dl.primitives.program import (
     Value,
     resolved,
 )
+from agnostic_dl.primitives.rewriting import Match, Rule, rewrite, rule
 
 __all__ = [
     "PRIMITIVES", "Backend", "BackendUnavailable", "CaptureWarning", "Optimizer", "UsageError",
     "hookimpl", "primitive", "zero",
     "CHAIN", "VIEWS", "Instruction", "Literal", "Operand", "Plan", "Program", "Value", "chained",
-    "optimize", "resolved",
+    "choices", "optimize", "resolved",
+    "Match", "Rule", "fusion", "rewrite", "rule",
 ]  # fmt: skip

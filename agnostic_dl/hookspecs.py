@@ -8,7 +8,7 @@ metadata, by an entry point of that name in the group ``agnostic_dl.api``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pluggy
@@ -37,3 +37,11 @@ def agnostic_dl_optimizers() -> Mapping[str, type]:  # type: ignore[empty-body]
 @hookspec
 def agnostic_dl_kernels(backend_name: str) -> Mapping[str, Callable[..., Any]]:  # type: ignore[empty-body]
     """Return primitive name → accelerated function with the primitive's own signature."""
+
+
+@hookspec
+def agnostic_dl_rewrites(backend_name: str) -> Sequence[Any]:  # type: ignore[empty-body]
+    """Return rules that put primitives of a recorded program together, for the kernels' sake.
+
+    Asked of the plugins in the kernels' group; see :func:`agnostic_dl.extend.rule`.
+    """

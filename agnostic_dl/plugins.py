@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agnostic_dl.contract import HOOKS, clip, contribution_of, one_line
+from agnostic_dl.contract import HOOKS, clip, contribution_of, one_line, rules_of
 from agnostic_dl.discovery import API_VERSION, GROUPS, Entry, canonical, entries
 from agnostic_dl.errors import PluginError, UnknownNameError
 
@@ -26,8 +26,8 @@ LINE = 120
 _SLOW = 10.0
 
 __all__ = [
-    "API_VERSION", "GROUPS", "HOOKS", "PluginError", "PluginInfo", "infos", "list_optimizers",
-    "list_plugins", "load_kernels", "lookup", "name_of", "names", "refresh",
+    "API_VERSION", "GROUPS", "HOOKS", "KernelSet", "PluginError", "PluginInfo", "infos",
+    "list_optimizers", "list_plugins", "load_kernels", "lookup", "name_of", "names", "refresh",
 ]  # fmt: skip
 
 
@@ -48,6 +48,17 @@ class PluginInfo:
     import_seconds: float | None = field(default=None, compare=False)
 
 
+class KernelSet(NamedTuple):
+    """What a kernel plugin brings: functions by primitive, and rules that put primitives together.
+
+    Of two kernels of one primitive that of the higher *priority* is asked first.
+    """
+
+    priority: int
+    kernels: Mapping[str, Any]
+    rewrites: tuple[Any, ...]
+
+
 class _Plugin:
     """An entry point and what has become of it."""
 
@@ -56,6 +67,7 @@ class _Plugin:
         self.owner = f"{entry.distribution} {entry.version}"
         self.state, self.error, self.details = "found", None, None  # type: tuple[str, Any, Any]
         self.contribution: Mapping[str, Any] = {}
+        self.rewrites: tuple[Any, ...] = ()
         self.module: ModuleType | None = None
         self.import_seconds: float | None = None
         self._lock = threading.RLock()
@@ -113,6 +125,8 @@ class _Plugin:
         manager.add_hookspecs(hookspecs)
         manager.register(self.module, self.name)
         manager.check_pending()
+        if self.kind == "kernels":
+            self.rewrites = rules_of(manager.hook.agnostic_dl_rewrites(**hook_arguments))
         results = getattr(manager.hook, HOOKS[self.kind])(**hook_arguments)
         return contribution_of(self.kind, self.name, self.module, results)
 
@@ -210,11 +224,11 @@ def lookup(kind: str, name: str) -> Any:
     return _only(kind, name).load()[name]
 
 
-def load_kernels(name: str, backend_name: str) -> tuple[int, Mapping[str, Any]]:
-    """Priority and functions of the kernel plugin ``<backend>.<name>``."""
+def load_kernels(name: str, backend_name: str) -> KernelSet:
+    """What the kernel plugin ``<backend>.<name>`` brings."""
     plugin = _only("kernels", name)
     kernels = plugin.load(backend_name=backend_name)
-    return int(getattr(plugin.module, "priority", 0)), kernels
+    return KernelSet(int(getattr(plugin.module, "priority", 0)), kernels, plugin.rewrites)
 
 
 def _only(kind: str, name: str) -> _Plugin:

@@ -230,3 +230,44 @@ def test_a_backend_is_asked_for_by_name():
 def test_a_backend_that_cannot_pin_its_threads_says_so():
     with pytest.raises(UsageError, match="'strict' cannot be kept to one thread"):
         adl.get_backend("strict").pin_threads()
+
+
+MODEST = """
+from agnostic_dl.extend import hookimpl, rule
+priority = PRIORITY
+
+def exp(xp, x):
+    return xp.full_like(x, PRIORITY) if x.shape[0] == PRIORITY else NotImplemented
+
+@rule(("exp:out", "x"))
+def named_by_priority(match):
+    return None
+
+@hookimpl
+def agnostic_dl_kernels(backend_name):
+    return {"exp": exp}
+
+@hookimpl
+def agnostic_dl_rewrites(backend_name):
+    return [named_by_priority]
+"""
+
+
+def test_what_one_kernel_declines_the_next_computes(install):
+    for k in (5, 7):
+        module, source = f"modest_{k}", MODEST.replace("PRIORITY", str(k))
+        install(f"modest-{k}", {KERNELS: {f"numpy.m{k}": module}}, {module: source})
+    with adl.use_backend("numpy") as backend:
+        xp = adl.namespace("numpy")
+        assert [float(xp.exp(xp.zeros((n,)))[0]) for n in (5, 6, 7)] == [5.0, 1.0, 7.0]
+    with adl.use_backend("numpy", kernels=()) as alone:
+        rules = [r for r in backend.rewrites if r not in alone.rewrites]
+    assert [r.build.__module__ for r in rules] == ["modest_7", "modest_5"]
+    assert backend.rewrites[:2] == tuple(rules), "the plugins' rules come before the backend's own"
+
+
+def test_a_rule_that_is_none_is_told_with_its_plugin(install):
+    source = MODEST.replace("PRIORITY", "5").replace("[named_by_priority]", "['exp']")
+    install("odd", {KERNELS: {"numpy.odd": "odd"}}, {"odd": source})
+    with pytest.raises(PluginError, match=r"odd.*agnostic_dl_rewrites returned str"):
+        adl.use_backend("numpy", kernels=("numpy.odd",))

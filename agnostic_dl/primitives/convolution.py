@@ -153,6 +153,24 @@ def conv2d_bias(
     return xp.maximum(out, xp.zeros_like(out)) if relu else out
 
 
+@primitive
+def conv2d_weight_bias_grad(
+    xp: Any, x: Any, g: Any, *, kernel: Pair, stride: Pair, padding: Borders, dilation: Pair,
+    groups: int,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Adjoints of conv2d_bias in the weight, (kh, kw, C / groups, O), and in the bias, (O,)."""
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    weight = conv2d_weight_grad.forward(xp, x, g, kernel=kernel, **geometry)
+    return weight, xp.sum(g, axis=(0, 1, 2))
+
+
+def _weight_bias_formula(xp: Any, x: Any, g: Any, **static: Any) -> Any:
+    return xp.conv2d_weight_grad(x, g, **static), xp.sum(g, axis=(0, 1, 2))
+
+
+conv2d_weight_bias_grad.defvjp_composed(_weight_bias_formula)
+
+
 def _bias_formula(xp: Any, x: Any, weight: Any, bias: Any, *, relu: bool, **geometry: Any) -> Any:
     out = xp.add(xp.conv2d(x, weight, **geometry), bias)
     return xp.relu(out) if relu else out

@@ -82,6 +82,48 @@ def _batch_norm_rule(
 batch_norm.defvjp_variadic(_batch_norm_rule)
 
 
+# -- put together: what a kernel can do in one pass; see fusion.py ---------------------------------
+
+
+@primitive
+def batch_norm_gradients(
+    xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, *, eps: float
+) -> tuple[Any, Any, Any]:
+    """Gradients of batch_norm's y in x (..., C), in the weight and in the bias, (C,) each."""
+    return (
+        batch_norm_input_grad.forward(xp, g, x, mean, var, weight, eps=eps),
+        batch_norm_weight_grad.forward(xp, g, x, mean, var, eps=eps),
+        xp.sum(g, axis=_channel_axes(x)),
+    )
+
+
+@primitive
+def batch_norm_relu(
+    xp: Any, x: Any, weight: Any, bias: Any, *, eps: float
+) -> tuple[Any, Any, Any, Any]:
+    """batch_norm with ReLU: y, mean, variance, and where y is positive.
+
+    The last, a bool array as x, is for the gradients alone: a kernel may keep it in its own form.
+    """
+    y, mean, var = batch_norm.forward(xp, x, weight, bias, eps=eps)
+    positive = xp.greater(y, xp.zeros_like(y))
+    return xp.where(positive, y, xp.zeros_like(y)), mean, var, positive
+
+
+@primitive
+def batch_norm_relu_gradients(
+    xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, positive: Any, *, eps: float
+) -> tuple[Any, Any, Any]:
+    """Gradients of batch_norm_relu's y in x, in the weight and in the bias."""
+    passed = xp.where(positive, g, xp.zeros_like(g))
+    return batch_norm_gradients.forward(xp, passed, x, mean, var, weight, eps=eps)
+
+
+batch_norm_gradients.defvjp_composed()
+batch_norm_relu.defvjp_composed()
+batch_norm_relu_gradients.defvjp_composed()
+
+
 @primitive
 def layer_norm(xp: Any, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     """Normalise over the trailing axes that *weight* has, then scale and shift."""

@@ -114,6 +114,71 @@ max_pool2d_pick.defvjp(
 )
 
 
+# The two together, where the forward pass remembers who won; see fusion.py.
+
+
+@primitive
+def max_pool2d_winners(
+    xp: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Borders
+) -> tuple[Any, Any]:
+    """max_pool2d, and for each window the place of its winner, counted in C order, as uint8."""
+    out = max_pool2d.forward(xp, x, kernel=kernel, stride=stride, padding=padding)
+    winner = xp.zeros_like(out, dtype=xp.uint8)
+    for (i, j), wins in _winners(xp, x, out, kernel, stride, padding):
+        place = xp.full_like(winner, i * kernel[1] + j)
+        winner = xp.where(wins, place, winner)
+    return out, winner
+
+
+@primitive
+def max_pool2d_route(
+    xp: Any, g: Any, winner: Any, *, size: Pair, kernel: Pair, stride: Pair, padding: Borders
+) -> Any:
+    """Adjoint of max_pool2d by its winners: g (N, H', W', C) → (N, H, W, C), *size* = (H, W)."""
+    padded = _padded_size(size, padding, kernel, (g.shape[1], g.shape[2]), stride)
+    total: Any = None
+    for place, at in enumerate(_places(kernel)):
+        wins = xp.equal(winner, place)
+        piece = _put_back(xp, xp.where(wins, g, xp.zeros_like(g)), at, padded, stride)
+        total = piece if total is None else xp.add(total, piece)
+    return _crop(total, size, padding)
+
+
+@primitive
+def max_pool2d_gather(
+    xp: Any, t: Any, winner: Any, *, kernel: Pair, stride: Pair, padding: Borders
+) -> Any:
+    """The values of t (N, H, W, C) at the winners of windows: (N, H', W', C)."""
+    padded, picked = pad_image(xp, t, padding), None
+    size = (winner.shape[1], winner.shape[2])
+    for place, at in enumerate(_places(kernel)):
+        window = window_slice(padded, at, size, stride, _ONE)
+        window = xp.where(xp.equal(winner, place), window, xp.zeros_like(window))
+        picked = window if picked is None else xp.add(picked, window)
+    return picked
+
+
+def _winners_rule(
+    xp: Any, g: tuple[Any, ...], out: tuple[Any, ...], x: Any, **static: Any
+) -> list[Any]:
+    return [xp.max_pool2d_route(g[0], out[1], size=(x.shape[1], x.shape[2]), **static)]
+
+
+def _route_rule(
+    xp: Any, t: Any, out: Any, g: Any, winner: Any, *, size: Pair, **static: Any
+) -> Any:
+    return xp.max_pool2d_gather(t, winner, **static)
+
+
+def _gather_rule(xp: Any, g: Any, out: Any, t: Any, winner: Any, **static: Any) -> Any:
+    return xp.max_pool2d_route(g, winner, size=(t.shape[1], t.shape[2]), **static)
+
+
+max_pool2d_winners.defvjp_variadic(_winners_rule)
+max_pool2d_route.defvjp(_route_rule, zero)
+max_pool2d_gather.defvjp(_gather_rule, zero)
+
+
 # -- average pooling ---------------------------------------------------------------------------
 
 

@@ -48,7 +48,7 @@ def _subject(name: str) -> Subject:
     backend = create(name.partition(".")[0], kernels=())
     if "." not in name:
         return Subject(backend, backend.kernels)
-    return Subject(backend, plugins.load_kernels(name, backend.name)[1])
+    return Subject(backend, plugins.load_kernels(name, backend.name).kernels)
 
 
 def compare_kernel(subject: Subject, name: str) -> str:

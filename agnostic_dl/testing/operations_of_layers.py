@@ -127,6 +127,11 @@ def _conv2d_weight_grad(d: Draw) -> Any:
     return (x, d.reals(out.shape)), {**static, "kernel": (weight.shape[0], weight.shape[1])}
 
 
+@sampler("conv2d_weight_bias_grad")
+def _conv2d_weight_bias_grad(d: Draw) -> Any:
+    return _conv2d_weight_grad(d)
+
+
 def _windows(d: Draw) -> dict[str, Any]:
     kernel, stride = d.choice(((2, 2), (2, 2)), ((3, 2), (1, 2)), ((1, 1), (1, 1)))
     padding = d.choice(((0, 0), (0, 0)), ((1, 0), (0, 1)))
@@ -155,6 +160,25 @@ def _spread_to_winners(d: Draw) -> Any:
 def _pick_winners(d: Draw) -> Any:
     x, out, static = _pooled(d)
     return (d.reals(x.shape),), static, lambda t: (t, x, out)
+
+
+sampler("max_pool2d_winners")(
+    lambda d: ((d.apart((2, 4, 5, 1)),), _windows(d), None, lambda out: out[0])
+)
+
+
+@sampler("max_pool2d_route")
+def _route_to_winners(d: Draw) -> Any:
+    x, static = d.apart((1, 4, 5, 2)), _windows(d)
+    out, winner = PRIMITIVES["max_pool2d_winners"](x, **static)
+    return (d.reals(out.shape),), {**static, "size": (4, 5)}, lambda g: (g, winner)
+
+
+@sampler("max_pool2d_gather")
+def _gather_from_winners(d: Draw) -> Any:
+    x, static = d.apart((1, 4, 5, 2)), _windows(d)
+    winner = PRIMITIVES["max_pool2d_winners"](x, **static)[1]
+    return (d.reals(x.shape),), static, lambda t: (t, winner)
 
 
 @sampler("avg_pool2d")
@@ -191,6 +215,22 @@ def _batch_norm_input_grad(d: Draw) -> Any:
 @sampler("batch_norm_weight_grad")
 def _batch_norm_weight_grad(d: Draw) -> Any:
     return (d.reals((5, 2)), d.reals((5, 2)), d.reals((2,)), d.reals((2,), 0.5, 2.0)), {"eps": 1e-3}
+
+
+sampler("batch_norm_gradients")(_batch_norm_input_grad)
+
+
+@sampler("batch_norm_relu")
+def _batch_norm_relu(d: Draw) -> Any:
+    # A bias far from zero on either side: at a kink finite differences say nothing.
+    bias = d.reals((2,), 20.0, 30.0) if d.choice(True, False) else d.reals((2,), -30.0, -20.0)
+    return (d.reals((5, 2)), d.reals((2,)), bias), {"eps": 1e-3}, None, lambda out: out[:3]
+
+
+@sampler("batch_norm_relu_gradients")
+def _batch_norm_relu_gradients(d: Draw) -> Any:
+    args, static = _batch_norm_input_grad(d)
+    return (*args, d.booleans((5, 2))), static
 
 
 sampler("relu_grad")(lambda d: ((s := d.shape()) is not None and (d.reals(s), d.clear(s)), {}))

@@ -148,7 +148,8 @@ def test_kernels_that_decline_everything_have_not_passed(monkeypatch):
     from agnostic_dl import plugins
 
     def offered(kernels):
-        monkeypatch.setattr(plugins, "load_kernels", lambda name, backend: (0, kernels))
+        found = plugins.KernelSet(0, kernels, ())
+        monkeypatch.setattr(plugins, "load_kernels", lambda name, backend: found)
 
     offered({"exp": lambda xp, x: NotImplemented})
     with pytest.raises(ConformanceError, match=r"nothing was compared(.|\n)*exp: it declines all"):

@@ -40,6 +40,7 @@ def cases() -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
         ("batch_norm", (image, channel, channel), {"eps": 1e-5}),
         ("batch_norm_input_grad", (image, image, channel, channel, channel), {"eps": 1e-5}),
         ("batch_norm_weight_grad", (image, image, channel, channel), {"eps": 1e-5}),
+        ("batch_norm_gradients", (image, image, channel, channel, channel), {"eps": 1e-5}),
         ("relu", (image,), {}),
         ("relu_grad", (image, image), {}),
         ("add", (image, channel), {}),
@@ -94,7 +95,13 @@ def test_an_empty_batch(name: str, arrays: Any, static: Any) -> None:
     """Whoever computes it, kernel or reference: the result is that of the reference."""
     import array_api_compat.numpy as xp
 
-    if name in ("batch_norm", "batch_norm_input_grad", "batch_norm_weight_grad", "dropout_mask"):
+    if name in (
+        "batch_norm",
+        "batch_norm_input_grad",
+        "batch_norm_weight_grad",
+        "batch_norm_gradients",
+        "dropout_mask",
+    ):
         pytest.skip("no statistics of nothing; a mask has its shape from elsewhere")
     empty = [a[:0] if a.shape[:1] in ((40,), (128,)) else a for a in arrays]
     static = {key: value for key, value in static.items() if key != "dtype"}

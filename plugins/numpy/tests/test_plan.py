@@ -11,12 +11,20 @@ from hypothesis import strategies as st
 
 import agnostic_dl as adl
 from agnostic_dl import nn
-from agnostic_dl.extend import CHAIN, Instruction, Literal, Program, Value, chained, optimize
+from agnostic_dl.extend import (
+    CHAIN,
+    Instruction,
+    Literal,
+    Program,
+    Value,
+    chained,
+    optimize,
+    rewrite,
+)
 from agnostic_dl.primitives.program import interpret
 from agnostic_dl_numpy.plan import Kernel, compile_program
 from agnostic_dl_numpy.plan.chains import PIECE, accepts
 from agnostic_dl_numpy.plan.memory import Need, offsets
-from agnostic_dl_numpy.plan.rewrites import rewrite
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +122,7 @@ def test_what_lives_at_one_time_lies_apart(spans):
 def test_relu_moves_behind_the_pool_and_biases_into_convolutions(own_kernels):
     model, shape = NETWORKS["cnn"]
     program, _ = recorded(model(), shape)
-    changed = optimize(rewrite(program))
+    changed = optimize(rewrite(program, own_kernels.rewrites))
     ops = [i.op for i in changed.code]
     assert ops.count("conv2d_bias") == 3
     assert "conv2d" not in ops
@@ -133,12 +141,12 @@ def test_ties_and_dead_windows_are_shared_out_as_before(kernel, own_kernels):
     arrays = values_for(program)
     arrays["x"] = np.random.default_rng(1).integers(-2, 3, arrays["x"].shape).astype(np.float32)
     plain = interpret(program, arrays, own_kernels.xp)
-    moved = interpret(optimize(rewrite(program)), arrays, own_kernels.xp)
+    moved = interpret(optimize(rewrite(program, own_kernels.rewrites)), arrays, own_kernels.xp)
     for name, array in plain.items():
         assert np.array_equal(moved[name], array), name
 
 
-def test_a_relu_that_something_else_sees_stays_where_it_is():
+def test_a_relu_that_something_else_sees_stays_where_it_is(own_kernels):
     class Seen(nn.Module):
         def __init__(self):
             self.conv, self.fc = nn.Conv2d(1, 2, 3, padding=1), nn.Linear(2 * 4 + 2 * 16, 3)
@@ -151,7 +159,7 @@ def test_a_relu_that_something_else_sees_stays_where_it_is():
             return self.fc(xp.concat(flat, axis=1))
 
     program, _ = recorded(Seen(), (4, 4, 1), classes=3)
-    code = optimize(rewrite(program)).code
+    code = optimize(rewrite(program, own_kernels.rewrites)).code
     (conv,) = [i for i in code if i.op == "conv2d_bias"]
     (pool,) = [i for i in code if i.op == "max_pool2d"]
     assert conv.static["relu"]

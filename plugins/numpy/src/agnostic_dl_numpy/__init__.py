@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from agnostic_dl.extend import Backend, hookimpl
+from agnostic_dl.extend import Backend, fusion, hookimpl
 
 
 class NumpyBackend(Backend):
@@ -30,6 +30,9 @@ class NumpyBackend(Backend):
         from agnostic_dl_numpy.kernels import KERNELS
 
         return KERNELS
+
+    def own_rewrites(self) -> Iterable[Any]:
+        return (*fusion.CONVOLUTION, fusion.batch_norm_gradients_together)
 
     def compile(self, program: Any, like: Any = None) -> Any:
         from agnostic_dl_numpy.plan import compile_program

@@ -23,7 +23,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
         convolution.conv2d_input_grad, convolution.conv2d_weight_grad,
         pooling.max_pool2d, pooling.max_pool2d_grad, pooling.avg_pool2d, pooling.avg_pool2d_grad,
         normalization.batch_norm, normalization.batch_norm_input_grad,
-        normalization.batch_norm_weight_grad,
+        normalization.batch_norm_weight_grad, normalization.batch_norm_gradients,
         elementwise.relu, elementwise.relu_grad, elementwise.add, elementwise.multiply,
         channels.sum, contraction.matmul, contraction.linear,
         classification.softmax_cross_entropy, classification.softmax_cross_entropy_grad,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agnostic_dl_numpy import channels, scratch
+from agnostic_dl_numpy import channels, scratch, threads
 from agnostic_dl_numpy.checks import takes
 
 
@@ -38,12 +38,34 @@ def batch_norm_input_grad(
     """
     if not takes(g, x, mean, var, weight) or x.ndim < 2:
         return NotImplemented
+    return _gradients(g, x, mean, var, weight, eps)[0]
+
+
+def batch_norm_gradients(
+    xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, *, eps: float
+) -> Any:
+    """As the primitive: in x (..., C), in the weight and in the bias, of the same two sums."""
+    if not takes(g, x, mean, var, weight) or x.ndim < 2:
+        return NotImplemented
+    dx, pull, twist = _gradients(g, x, mean, var, weight, eps)
+    slope, bias = (scratch.result(pull.shape, x.dtype) for _ in range(2))
+    np.copyto(slope, twist / np.sqrt(var.astype(np.float64) + eps), casting="same_kind")
+    if x.size < threads.WORTHWHILE:  # as `sum` has it, to the bit
+        np.sum(g, axis=tuple(range(x.ndim - 1)), out=bias)
+    else:
+        np.copyto(bias, pull, casting="same_kind")
+    return dx, slope, bias
+
+
+def _gradients(g: Any, x: Any, mean: Any, var: Any, weight: Any, eps: float) -> Any:
+    """The gradient in x; Σ g and Σ g · (x - mean) in float64."""
     flat, pulls, dx = channels.rows(x), channels.rows(g), scratch.result(x.shape, dtype=x.dtype)
     rstd = 1.0 / np.sqrt(var.astype(np.float64) + eps)
-    pull, twist = channels.totals(2, _moments, (pulls, flat), (mean,)) / len(flat)
-    vectors = _typed(x, pull, mean, weight * rstd, weight * twist * rstd**3)
+    pull, twist = sums = channels.totals(2, _moments, (pulls, flat), (mean,))
+    shift, turn = sums / len(flat)
+    vectors = _typed(x, shift, mean, weight * rstd, weight * turn * rstd**3)
     channels.apply(_pull_back, (pulls, flat, channels.rows(dx)), vectors)
-    return dx
+    return dx, pull, twist
 
 
 def _pull_back(g: Any, x: Any, out: Any, pull: Any, mean: Any, scale: Any, slope: Any) -> None:

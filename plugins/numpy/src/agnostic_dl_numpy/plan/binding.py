@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agnostic_dl.extend import CHAIN, PRIMITIVES, Instruction, resolved
+from agnostic_dl.extend import CHAIN, PRIMITIVES, Instruction, choices, resolved
 from agnostic_dl_numpy import scratch, threads
 from agnostic_dl_numpy.plan import chains
 from agnostic_dl_numpy.plan.kernel import Call, Kernel
@@ -22,10 +22,10 @@ class Binder:
 
     def bind(self, instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
         """A call that reads *operands* (arrays and numbers) and writes *outs*."""
-        kernel = self.kernels.get(instruction.op)
-        bound = kernel.bind(instruction, operands, outs) if isinstance(kernel, Kernel) else None
-        if bound is not None:
-            return bound
+        for kernel in choices(self.kernels.get(instruction.op)):
+            bound = kernel.bind(instruction, operands, outs) if isinstance(kernel, Kernel) else None
+            if bound is not None:
+                return bound
         make = _SMALL.get(instruction.op) if _is_small(operands, outs) else None
         call = None if make is None else make(instruction, operands, outs)
         if call is not None:

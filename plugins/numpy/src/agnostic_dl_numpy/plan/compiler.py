@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from agnostic_dl.extend import Instruction, Literal, Program, chained, optimize
+from agnostic_dl.extend import Instruction, Literal, Program, chained, optimize, rewrite
 from agnostic_dl_numpy.plan.binding import Binder
 from agnostic_dl_numpy.plan.chains import accepts
 from agnostic_dl_numpy.plan.kernel import Call
 from agnostic_dl_numpy.plan.memory import aligned_array
 from agnostic_dl_numpy.plan.placing import Places
 from agnostic_dl_numpy.plan.plan import Bound, NumpyPlan
-from agnostic_dl_numpy.plan.rewrites import rewrite
 
 
 def compile_program(program: Program, backend: Any, like: NumpyPlan | None = None) -> NumpyPlan:
     """A plan for *program* with the backend's kernels; *like*: a plan whose state it shares."""
-    planned = chained(optimize(rewrite(program)), accepts)
+    planned = chained(optimize(rewrite(program, backend.rewrites)), accepts)
     state = _arrays(program, program.state) if like is None else like.state
     inputs = _arrays(program, [name for name in program.inputs if name not in program.state])
     places = Places(planned, state, inputs)
