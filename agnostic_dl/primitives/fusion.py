@@ -102,19 +102,31 @@ def _several(op: str, ins: Any, outs: Any, static: Any) -> Instruction:
 # -- normalisation ---------------------------------------------------------------------------------
 
 
-@rule(
+_GRADIENTS = (
     ("batch_norm_input_grad:dx", "g", "x", "mean", "var", "weight"),
     ("batch_norm_weight_grad:dw", "g", "x", "mean", "var"),
-    ("sum:db", "g"),
 )
+
+
+@rule(*_GRADIENTS, ("sum:db", "g"))
 def batch_norm_gradients_together(match: Match) -> Sequence[Instruction] | None:
     """The three gradients of batch_norm, whose sums over g and x are the same, as one."""
     if not _over_all_but_channels(match, "sum") or match.static("sum")["keepdims"]:
         return None
+    return [_gradients(match, match.number("db"))]
+
+
+@rule(*_GRADIENTS)
+def batch_norm_two_gradients_together(match: Match) -> Sequence[Instruction]:
+    """The same where the bias's is computed elsewhere: two branches are given one gradient."""
+    return [_gradients(match, match.new(match.value("dw")))]
+
+
+def _gradients(match: Match, bias: int) -> Instruction:
     ins = [match[name] for name in ("g", "x", "mean", "var", "weight")]
-    outs = [match[name] for name in ("dx", "dw", "db")]
+    outs = [match.number("dx"), match.number("dw"), bias]
     static = match.static("batch_norm_input_grad")
-    return [_several("batch_norm_gradients", ins, outs, static)]
+    return _several("batch_norm_gradients", ins, outs, static)
 
 
 @rule(
@@ -157,6 +169,10 @@ def winners_of_max_pool(match: Match) -> Sequence[Instruction] | None:
     ]
 
 
+#: For every kernel set with `batch_norm_gradients`.
+NORMALIZATION: tuple[Rule, ...] = (
+    batch_norm_gradients_together, batch_norm_two_gradients_together
+)  # fmt: skip
 #: For every kernel set with `conv2d_bias`.
 CONVOLUTION: tuple[Rule, ...] = (
     relu_behind_max_pool, relu_behind_max_pool_alone, bias_into_conv2d, relu_into_conv2d,

@@ -79,24 +79,31 @@ _LARGE: dict[str, tuple[tuple[tuple[int, ...], ...], dict[str, Any]]] = {
         for name in ("add", "subtract", "multiply", "divide", "maximum", "relu_grad")
     },
     "sum": (((16, 28, 28, 32),), {"axis": (0, 1, 2)}),
+    "linear": (((256, 784), (784, 128), (128,)), {}),
     "matmul": (((256, 784), (784, 128)), {}),
     "conv2d": ((_IMAGE, _TAPS), _CONVOLUTION),
     "conv2d_bias": ((_IMAGE, _TAPS, (16,)), {**_CONVOLUTION, "relu": True}),
     "conv2d_input_grad": ((_IMAGE, _TAPS), {**_CONVOLUTION, "size": (16, 16)}),
     "conv2d_weight_grad": ((_IMAGE, _IMAGE), {**_CONVOLUTION, "kernel": (3, 3)}),
+    "conv2d_weight_bias_grad": ((_IMAGE, _IMAGE), {**_CONVOLUTION, "kernel": (3, 3)}),
     "max_pool2d": ((_IMAGE,), _POOL),
+    "max_pool2d_winners": ((_IMAGE,), _POOL),
     "avg_pool2d": ((_IMAGE,), {**_POOL, "count_include_pad": True}),
     "avg_pool2d_grad": (((8, 8, 8, 16),), {**_POOL, "size": (16, 16), "count_include_pad": True}),
     "batch_norm": ((_IMAGE, (16,), (16,)), {"eps": 1e-5}),
     "batch_norm_input_grad": ((_IMAGE, _IMAGE, (16,), (16,), (16,)), {"eps": 1e-5}),
     "batch_norm_weight_grad": ((_IMAGE, _IMAGE, (16,), (16,)), {"eps": 1e-5}),
+    "batch_norm_relu": ((_IMAGE, (16,), (16,)), {"eps": 1e-5}),
+    "batch_norm_gradients": ((_IMAGE, _IMAGE, (16,), (16,), (16,)), {"eps": 1e-5}),
 }
 
 
 def large_calls(name: str, xp: Any) -> Iterator[Call]:
     """Calls of a primitive on arrays of layers' sizes, in float32; also with a broadcast bias."""
-    if name == "max_pool2d_grad":  # whose arguments belong together
-        yield from _pooled(xp)
+    if name in ("max_pool2d_grad", "max_pool2d_route"):  # whose arguments belong together
+        yield _pooled(xp, name)
+    if name == "batch_norm_relu_gradients":
+        yield _normalised(xp)
     if name not in _LARGE:
         return
     shapes, static = _LARGE[name]
@@ -107,10 +114,22 @@ def large_calls(name: str, xp: Any) -> Iterator[Call]:
         yield Call(primitive, arrays, {**primitive.defaults, **static})
 
 
-def _pooled(xp: Any) -> Iterator[Call]:
+def _pooled(xp: Any, name: str) -> Call:
     image = _waves(xp, _IMAGE, 1.7)
-    out = PRIMITIVES["max_pool2d"].forward(xp, image, **_POOL)
-    yield Call(PRIMITIVES["max_pool2d_grad"], (_waves(xp, out.shape, 2.7), image, out), _POOL)
+    out, winner = PRIMITIVES["max_pool2d_winners"].forward(xp, image, **_POOL)
+    g = _waves(xp, out.shape, 2.7)
+    if name == "max_pool2d_grad":
+        return Call(PRIMITIVES[name], (g, image, out), _POOL)
+    return Call(PRIMITIVES[name], (g, winner), {**_POOL, "size": _IMAGE[1:3]})
+
+
+def _normalised(xp: Any) -> Call:
+    x, g, weight = (_waves(xp, shape, 1.7) for shape in (_IMAGE, _IMAGE, (16,)))
+    static = {"eps": 1e-5}
+    bias = xp.zeros_like(weight)
+    _, mean, var, positive = PRIMITIVES["batch_norm_relu"].forward(xp, x, weight, bias, **static)
+    arrays = (g, x, mean, var, weight, positive)
+    return Call(PRIMITIVES["batch_norm_relu_gradients"], arrays, static)
 
 
 def _waves(xp: Any, shape: tuple[int, ...], step: float) -> Any:

@@ -156,6 +156,7 @@ RULES = {
     "bias": ([fusion.bias_into_conv2d], {"conv2d_bias": 2, "conv2d": 1}),
     "relu": (list(fusion.CONVOLUTION), {"conv2d_bias": 2, "relu": 2}),
     "gradients": ([fusion.batch_norm_gradients_together], {"batch_norm_gradients": 2}),
+    "two gradients": ([fusion.batch_norm_two_gradients_together], {"batch_norm_gradients": 2}),
     "normalised": (
         [fusion.batch_norm_gradients_together, fusion.relu_into_batch_norm],
         {"batch_norm_relu": 1, "batch_norm_relu_gradients": 1, "batch_norm_gradients": 1},

@@ -39,7 +39,7 @@ def test_it_equals_the_references():
 def test_small_arrays_that_it_leaves_alone_would_be_right_as_well(monkeypatch):
     from agnostic_dl_onednn import kernels, normalization, pooling
 
-    caches = (kernels._convolution, pooling._pool, normalization._normalization)
+    caches = (kernels.convolution, pooling.pool, normalization.normalization)
     for module, cached in zip((kernels, pooling, normalization), caches, strict=True):
         monkeypatch.setattr(module, "_WORTHWHILE", 0)
         cached.cache_clear()
@@ -80,7 +80,7 @@ def test_batch_norm_where_the_mean_is_ten_deviations_from_zero():
 
 @needs_library
 @pytest.mark.parametrize(("x", "weight", "padding", "stride"), SHAPES)
-def test_it_is_pytorchs_convolution(x, weight, padding, stride):
+def test_it_is_pytorchsconvolution(x, weight, padding, stride):
     torch = pytest.importorskip("torch", reason="PyTorch, the oracle, is not installed")
     from agnostic_dl_onednn.kernels import KERNELS
 
@@ -121,12 +121,12 @@ def test_it_is_pytorchs_convolution(x, weight, padding, stride):
 
 @needs_library
 def test_nothing_of_a_network_falls_to_a_reference_implementation():
-    from agnostic_dl_onednn.kernels import _convolution
+    from agnostic_dl_onednn.kernels import convolution
 
     for x, weight, padding, stride in SHAPES:
         for kind in ("forward", "data", "weights"):
             borders = ((padding, padding),) * 2
-            made = _convolution(kind, x, weight, False, False, (stride,) * 2, borders, (1, 1), 2)
+            made = convolution(kind, x, weight, False, False, (stride,) * 2, borders, (1, 1), 2)
             assert made is not None
             assert "ref" not in made[0].implementation
 

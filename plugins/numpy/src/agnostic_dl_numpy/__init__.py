@@ -32,7 +32,7 @@ class NumpyBackend(Backend):
         return KERNELS
 
     def own_rewrites(self) -> Iterable[Any]:
-        return (*fusion.CONVOLUTION, fusion.batch_norm_gradients_together)
+        return (*fusion.CONVOLUTION, *fusion.NORMALIZATION)
 
     def compile(self, program: Any, like: Any = None) -> Any:
         from agnostic_dl_numpy.plan import compile_program

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agnostic_dl_numpy import scratch
-from agnostic_dl_onednn import library, normalization, pooling
+from agnostic_dl_onednn import library, normalization, pooling, products
 from agnostic_dl_onednn.library import CONVOLUTION_DIRECT, FORWARD_TRAINING, OneDNNError
 from agnostic_dl_onednn.primitive import Primitive, hwio, nhwc, takes
 
@@ -42,7 +42,7 @@ def conv2d_bias(
 def _forward(x: Any, weight: Any, bias: Any, relu: bool, geometry: Any, groups: int) -> Any:
     if groups != 1 or not takes(x, weight):
         return NotImplemented
-    made = _convolution(
+    made = convolution(
         "forward", x.shape, weight.shape, bias is not None, relu, *geometry, library.threads()
     )
     if made is None:
@@ -62,7 +62,7 @@ def conv2d_input_grad(
     if groups != 1 or not takes(g, weight):
         return NotImplemented
     shape = (g.shape[0], *size, weight.shape[2])
-    made = _convolution("data", shape, weight.shape, False, False, stride, padding, dilation,
+    made = convolution("data", shape, weight.shape, False, False, stride, padding, dilation,
                         library.threads())  # fmt: skip
     if made is None or made[1] != g.shape:
         return NotImplemented
@@ -76,20 +76,33 @@ def conv2d_weight_grad(
     groups: int,
 ) -> Any:  # fmt: skip
     """As the primitive: x (N, H, W, C), g (N, H', W', O) → (kh, kw, C, O)."""
+    found = _weight_grad(x, g, False, kernel, (stride, padding, dilation), groups)
+    return found if found is NotImplemented else found[0]
+
+
+def conv2d_weight_bias_grad(
+    xp: Any, x: Any, g: Any, *, kernel: Pair, stride: Pair, padding: Borders, dilation: Pair,
+    groups: int,
+) -> Any:  # fmt: skip
+    """As the primitive: the gradients in the weight and, from the same pass, in the bias (O,)."""
+    return _weight_grad(x, g, True, kernel, (stride, padding, dilation), groups)
+
+
+def _weight_grad(x: Any, g: Any, bias: bool, kernel: Pair, geometry: Any, groups: int) -> Any:
     if groups != 1 or not takes(x, g):
         return NotImplemented
     shape = (*kernel, x.shape[3], g.shape[3])
-    made = _convolution("weights", x.shape, shape, False, False, stride, padding, dilation,
-                        library.threads())  # fmt: skip
+    made = convolution("weights", x.shape, shape, bias, False, *geometry, library.threads())
     if made is None or made[1] != g.shape:
         return NotImplemented
     dw = scratch.result(shape, x.dtype)
-    made[0](src=x, diff_dst=g, diff_weights=dw)
-    return dw
+    biases = {"diff_bias": scratch.result(shape[3:], x.dtype)} if bias else {}
+    made[0](src=x, diff_dst=g, diff_weights=dw, **biases)
+    return dw, *biases.values()
 
 
 @cache
-def _convolution(
+def convolution(
     kind: str, x: Shape, weight: Shape, bias: bool, relu: bool, stride: Pair, padding: Borders,
     dilation: Pair, threads: int,
 ) -> tuple[Primitive, Shape] | None:  # fmt: skip
@@ -165,9 +178,11 @@ class _Problem:
                                       none)  # fmt: skip
             arrays = {"diff_dst": "dst", "weights": "weights", "diff_src": "src"}
         else:
-            found = self._description("backward_weights", algorithm, x, w, none, y, *self.geometry,
+            bias = inner["bias"] if self.bias else none
+            found = self._description("backward_weights", algorithm, x, w, bias, y, *self.geometry,
                                       forward, none)  # fmt: skip
             arrays = {"src": "src", "diff_dst": "dst", "diff_weights": "weights"}
+            arrays |= {"diff_bias": "bias"} if self.bias else {}
         return Primitive(found, {name: outer[plain] for name, plain in arrays.items()})
 
 
@@ -184,13 +199,13 @@ def _relu_after() -> c_void_p:
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
-    "conv2d": conv2d,
-    "conv2d_bias": conv2d_bias,
-    "conv2d_input_grad": conv2d_input_grad,
-    "conv2d_weight_grad": conv2d_weight_grad,
-    "batch_norm": normalization.batch_norm,
-    "batch_norm_input_grad": normalization.batch_norm_input_grad,
-    "batch_norm_weight_grad": normalization.batch_norm_weight_grad,
-    "max_pool2d": pooling.max_pool2d,
-    "max_pool2d_grad": pooling.max_pool2d_grad,
-}
+    kernel.__name__: kernel
+    for kernel in (
+        conv2d, conv2d_bias, conv2d_input_grad, conv2d_weight_grad, conv2d_weight_bias_grad,
+        normalization.batch_norm, normalization.batch_norm_relu,
+        normalization.batch_norm_gradients, normalization.batch_norm_relu_gradients,
+        normalization.batch_norm_input_grad, normalization.batch_norm_weight_grad,
+        pooling.max_pool2d, pooling.max_pool2d_grad, pooling.max_pool2d_winners,
+        pooling.max_pool2d_route, products.matmul, products.linear,
+    )
+}  # fmt: skip

@@ -16,15 +16,16 @@ MAJOR = 3
 _NAMES = ("libdnnl.so.3", "libdnnl.3.dylib", "dnnl.dll")
 
 # Codes of the C API's enumerations (dnnl_types.h, version 3).
-F32, ANY_TAG, CPU, IN_ORDER = 3, 1, 1, 1
+F32, U8, ANY_TAG, CPU, IN_ORDER = 3, 6, 1, 1, 1
 FORWARD_TRAINING, BACKWARD = 64, 128
-CONVOLUTION_DIRECT, RELU, POOLING_MAX, SCALE, SHIFT = 1, 0x20, 0x1FF, 0x2, 0x4
+CONVOLUTION_DIRECT, RELU, POOLING_MAX = 1, 0x20, 0x1FF
+SCALE, SHIFT, FUSE_RELU = 0x2, 0x4, 0x8  # flags of a normalisation
 QUERY_IMPLEMENTATION = 8
 QUERY_MD = {"src": 129, "diff_src": 130, "weights": 131, "diff_weights": 132, "dst": 133,
             "diff_dst": 134, "workspace": 135}  # fmt: skip
 ARG = {"src": 1, "dst": 17, "weights": 33, "bias": 41, "mean": 49, "variance": 50, "scale": 51,
        "shift": 52, "diff_scale": 255, "diff_shift": 256, "workspace": 64, "diff_src": 129,
-       "diff_dst": 145, "diff_weights": 161}  # fmt: skip
+       "diff_dst": 145, "diff_weights": 161, "diff_bias": 169}  # fmt: skip
 
 
 class _Version(ctypes.Structure):
@@ -129,17 +130,26 @@ def dims(values: Any) -> Any:
     return (c_int64 * 12)(*values)
 
 
-def description(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> c_void_p:
-    """A float32 array of this shape with strides in elements; None: in any layout."""
+def description(
+    shape: tuple[int, ...], strides: tuple[int, ...] | None, kind: int = F32
+) -> c_void_p:
+    """An array of this shape with strides in elements; None: in any layout."""
     found = c_void_p()
     rank = c_int(len(shape))
     if strides is None:
-        call("dnnl_memory_desc_create_with_tag", byref(found), rank, dims(shape), c_int(F32),
+        call("dnnl_memory_desc_create_with_tag", byref(found), rank, dims(shape), c_int(kind),
              c_int(ANY_TAG))  # fmt: skip
     else:
-        call("dnnl_memory_desc_create_with_strides", byref(found), rank, dims(shape), c_int(F32),
+        call("dnnl_memory_desc_create_with_strides", byref(found), rank, dims(shape), c_int(kind),
              dims(strides))  # fmt: skip
     return found
+
+
+def size_of(layout: Any) -> int:
+    """Bytes of an array of that layout."""
+    function = loaded().dnnl_memory_desc_get_size
+    function.restype = ctypes.c_size_t
+    return int(function(layout))
 
 
 def memory(layout: Any) -> c_void_p:

@@ -1,7 +1,7 @@
 """Max-pooling and its adjoint.
 
-The library remembers each window's winner. The adjoint finds it again by a forward pass of its own,
-which is still quicker than comparing.
+The library remembers each window's winner, which a recorded program keeps. The adjoint alone finds
+it again by a forward pass of its own, which is still quicker than comparing.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from ctypes import byref, c_int, c_void_p
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from agnostic_dl_numpy import scratch
 from agnostic_dl_onednn import library
-from agnostic_dl_onednn.library import FORWARD_TRAINING, POOLING_MAX, OneDNNError
-from agnostic_dl_onednn.primitive import Primitive, nhwc, takes, turn, workspace
+from agnostic_dl_onednn.library import FORWARD_TRAINING, POOLING_MAX, U8, OneDNNError
+from agnostic_dl_onednn.primitive import Primitive, equal, nhwc, takes, workspace
 
 Pair = tuple[int, int]
 Borders = tuple[Pair, Pair]
@@ -40,7 +42,10 @@ class Pool:
             "dnnl_pooling_backward_primitive_desc_create", byref(backward), library.engine(),
             c_int(POOLING_MAX), image, pooled, *geometry, forward, c_void_p(0),
         )  # fmt: skip
-        winners, self.winners = workspace(forward)
+        winners = workspace(forward)
+        #: Whether winners are what the core's primitives say: a place in C order for each window.
+        self.counts_places = equal(winners, library.description(*nhwc(out), U8))
+        self.bytes = library.size_of(winners)
         self.forward = Primitive(forward, {"src": image, "dst": pooled, "workspace": winners})
         self.backward = Primitive(
             backward, {"diff_dst": pooled, "diff_src": image, "workspace": winners}
@@ -48,7 +53,8 @@ class Pool:
 
 
 @cache
-def _pool(x: Shape, kernel: Pair, stride: Pair, padding: Borders, threads: int) -> Pool | None:
+def pool(x: Shape, kernel: Pair, stride: Pair, padding: Borders, threads: int) -> Pool | None:
+    """The primitives for images of shape x; None: there are no good ones, or it would not pay."""
     size = [(x[1 + a] + sum(padding[a]) - kernel[a]) // stride[a] + 1 for a in (0, 1)]
     if min(size) < 1 or min(min(p) for p in padding) < 0:
         return None
@@ -62,14 +68,17 @@ def _pool(x: Shape, kernel: Pair, stride: Pair, padding: Borders, threads: int) 
         return None
 
 
+def _found(x: Any, *geometry: Any) -> Pool | None:
+    return pool(x.shape, *geometry, library.threads()) if takes(x) and x.ndim == 4 else None
+
+
 def max_pool2d(xp: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Borders) -> Any:
     """As the primitive: the largest value of each window, (N, H, W, C) → (N, H', W', C)."""
-    taken = takes(x) and x.ndim == 4
-    pool = _pool(x.shape, kernel, stride, padding, library.threads()) if taken else None
-    if pool is None:
+    found = _found(x, kernel, stride, padding)
+    if found is None:
         return NotImplemented
-    out = scratch.result(pool.out, x.dtype)
-    pool.forward(src=x, dst=out, workspace=pool.winners)
+    out = scratch.result(found.out, x.dtype)
+    found.forward(src=x, dst=out, workspace=scratch.take("winners", (found.bytes,), np.uint8))
     return out
 
 
@@ -77,13 +86,36 @@ def max_pool2d_grad(
     xp: Any, g: Any, x: Any, out: Any, *, kernel: Pair, stride: Pair, padding: Borders
 ) -> Any:
     """As the primitive: each g goes to the first winner of its window, in C order."""
-    taken = takes(g, x) and x.ndim == 4
-    pool = _pool(x.shape, kernel, stride, padding, library.threads()) if taken else None
-    if pool is None or g.shape != pool.out:
+    found = _found(x, kernel, stride, padding)
+    if found is None or not takes(g) or g.shape != found.out:
         return NotImplemented
-    again = scratch.take("pooled again", pool.out, x.dtype)
+    again = scratch.take("pooled again", found.out, x.dtype)
+    winners = scratch.take("winners", (found.bytes,), np.uint8)
     dx = scratch.result(x.shape, x.dtype)
-    with turn:  # the winners are of this image until they are read
-        pool.forward(src=x, dst=again, workspace=pool.winners)
-        pool.backward(diff_dst=g, diff_src=dx, workspace=pool.winners)
+    found.forward(src=x, dst=again, workspace=winners)
+    found.backward(diff_dst=g, diff_src=dx, workspace=winners)
+    return dx
+
+
+def max_pool2d_winners(xp: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Borders) -> Any:
+    """As the primitive: max_pool2d, and the place of each window's winner."""
+    found = _found(x, kernel, stride, padding)
+    if found is None or not found.counts_places:
+        return NotImplemented
+    out, winners = scratch.result(found.out, x.dtype), scratch.result(found.out, np.uint8)
+    found.forward(src=x, dst=out, workspace=winners)
+    return out, winners
+
+
+def max_pool2d_route(
+    xp: Any, g: Any, winner: Any, *, size: Pair, kernel: Pair, stride: Pair, padding: Borders
+) -> Any:
+    """As the primitive: each g goes to the place that its window's winner has."""
+    shape = (g.shape[0], *size, g.shape[-1])
+    taken = takes(g) and g.ndim == 4 and winner.dtype == np.uint8 and winner.flags.c_contiguous
+    found = pool(shape, kernel, stride, padding, library.threads()) if taken else None
+    if found is None or not found.counts_places or not g.shape == winner.shape == found.out:
+        return NotImplemented
+    dx = scratch.result(shape, g.dtype)
+    found.backward(diff_dst=g, diff_src=dx, workspace=winner)
     return dx

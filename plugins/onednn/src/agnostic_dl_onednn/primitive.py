@@ -22,9 +22,7 @@ class Reordered:
     """Memory of the library's own layout beside an array's, and the way between them."""
 
     def __init__(self, inner: Any, outer: c_void_p, into: bool) -> None:
-        library.loaded().dnnl_memory_desc_get_size.restype = ctypes.c_size_t
-        size = library.loaded().dnnl_memory_desc_get_size(inner)
-        self.buffer = scratch.aligned(max(int(size), 64))
+        self.buffer = scratch.aligned(max(library.size_of(inner), 64))
         self.buffer.fill(0)
         self.inner, self.outer = library.memory(inner), library.memory(outer)
         _set(self.inner, self.buffer.ctypes.data)
@@ -54,7 +52,7 @@ class Primitive:
         for name, layout in layouts.items():
             inner = _queried(description, name) if name in QUERY_MD else layout
             into = name not in ("dst", "diff_src", "diff_weights")
-            if _equal(inner, layout):
+            if equal(inner, layout):
                 self._memories[name] = used[name] = library.memory(layout)
             else:
                 reordered = Reordered(inner, layout, into)
@@ -73,12 +71,9 @@ class Primitive:
                 call()
 
 
-def workspace(description: c_void_p) -> tuple[Any, Any]:
-    """Layout of what a forward pass leaves for the backward one, and memory for it."""
-    layout = _queried(description, "workspace")
-    size = library.loaded().dnnl_memory_desc_get_size
-    size.restype = ctypes.c_size_t
-    return layout, scratch.aligned(max(int(size(layout)), 64))
+def workspace(description: c_void_p) -> c_void_p:
+    """Layout of what a forward pass leaves for the backward one."""
+    return _queried(description, "workspace")
 
 
 def takes(*arrays: Any) -> bool:
@@ -121,7 +116,7 @@ def _implementation(description: c_void_p) -> str:
     return (found.value or b"").decode()
 
 
-def _equal(first: c_void_p, second: c_void_p) -> bool:
+def equal(first: c_void_p, second: c_void_p) -> bool:
     return bool(library.loaded().dnnl_memory_desc_equal(first, second))
 
 
