@@ -184,6 +184,19 @@ def test_without_the_library_everything_works_and_the_reason_is_one_line():
     assert rest == "(2, 7, 7, 4) True"
 
 
+def test_a_library_that_does_not_fit_says_why(tmp_path, monkeypatch):
+    assert "2.6" in library._unfit(library._Version(2, 6, 3, b"", 2, 0), "libdnnl.so.2")
+    assert "runtime 4" in library._unfit(library._Version(3, 9, 0, b"", 4, 0), "libdnnl.so.3")
+    assert library._unfit(library._Version(3, 2, 0, b"", 2, 0), "libdnnl.so.3") is None
+    broken = tmp_path / "libdnnl.so.3"
+    broken.write_text("no library" * 1000)
+    monkeypatch.setenv("AGNOSTIC_DL_ONEDNN", str(broken))
+    found, reason = library._load.__wrapped__()
+    assert found is None
+    assert f"{broken}: " in reason
+    assert "ELF header" in reason, "the loader's own words are told"
+
+
 @needs_library
 @pytest.mark.parametrize("kernel", [2, 3])
 def test_the_first_of_equal_values_takes_the_gradient(kernel):

@@ -12,7 +12,7 @@ from typing import Any
 
 from agnostic_dl_numpy.threads import thread_count
 
-MAJOR = 3
+MAJOR, OPENMP = 3, 2
 _NAMES = ("libdnnl.so.3", "libdnnl.3.dylib", "dnnl.dll")
 
 # Codes of the C API's enumerations (dnnl_types.h, version 3).
@@ -59,21 +59,33 @@ def _load() -> tuple[Any, str | None]:
     """The library, or why there is none."""
     # Its threads would spin for a while after each call, and take the cores from NumPy's.
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    tried = _candidates()
-    for path in tried:
+    failures = []
+    for path in _candidates():
         try:
             found = ctypes.CDLL(path)
             found.dnnl_version.restype = POINTER(_Version)
             version = found.dnnl_version().contents
-        except (OSError, AttributeError):
+        except (OSError, AttributeError) as error:
+            failures.append(f"{path}: {error}" if Path(path).exists() else path)
             continue
-        if version.major != MAJOR:
-            return None, f"oneDNN {MAJOR}.x expected, {path} is {version.major}.{version.minor}"
-        return found, None
+        unfit = _unfit(version, path)
+        return (None, unfit) if unfit else (found, None)
     return None, (
-        f"no oneDNN library was found (tried {', '.join(tried)}): pip install onednn-cpu-gomp, or "
-        f"set AGNOSTIC_DL_ONEDNN to the path of libdnnl.so.3"
+        f"no oneDNN library was found (tried {', '.join(failures)}): pip install onednn-cpu-gomp, "
+        f"or set AGNOSTIC_DL_ONEDNN to the path of libdnnl.so.3"
     )
+
+
+def _unfit(version: _Version, path: str) -> str | None:
+    """Why a library that loads cannot be used; None: it can."""
+    if version.major != MAJOR:
+        return f"oneDNN {MAJOR}.x expected, {path} is {version.major}.{version.minor}"
+    if version.cpu_runtime != OPENMP:
+        return (
+            f"oneDNN on OpenMP expected (its CPU runtime {OPENMP}), {path} was built for runtime "
+            f"{version.cpu_runtime}: pip install onednn-cpu-gomp"
+        )
+    return None
 
 
 def loaded() -> Any:
