@@ -72,3 +72,37 @@ def test_products_of_matrices_in_order_and_transposed(turned):
     assert np.abs(part - wanted).max() <= 1e-5 * np.abs(wanted).max()
     assert KERNELS["matmul"](None, x[::2], y[:, ::2]) is NotImplemented
     assert KERNELS["matmul"](None, x[:2, :2], y[:2, :2]) is NotImplemented
+
+
+def pooling_gradient():
+    """max_pool2d_grad bound to arrays, its output, and what it should be."""
+    from agnostic_dl.extend import Instruction
+    from agnostic_dl_onednn.kernels import KERNELS
+
+    draw = np.random.default_rng(0)
+    static = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+    x, g = (draw.normal(size=(8, n, n, 16)).astype(np.float32) for n in (32, 16))
+    out = np.empty_like(x)
+    instruction = Instruction("max_pool2d_grad", (0, 1, 2), (3,), static)
+    call = KERNELS["max_pool2d_grad"].bind(instruction, [g, x, g], [out])
+    return call, out, KERNELS["max_pool2d_grad"](None, g, x, g, **static)
+
+
+def test_a_bound_call_keeps_what_it_computes_with():
+    from agnostic_dl_numpy import scratch
+
+    call, out, wanted = pooling_gradient()
+    for name in ("winners", "pooled again"):  # larger ones take the place of its buffers
+        scratch.take(name, (1 << 24,), np.uint8).fill(0)
+    call()
+    np.testing.assert_array_equal(out, wanted)
+
+
+def test_a_bound_call_follows_the_number_of_threads(monkeypatch):
+    from agnostic_dl_onednn import bound, primitive
+
+    call, out, wanted = pooling_gradient()
+    monkeypatch.setattr(bound, "thread_count", lambda: -1)
+    monkeypatch.setattr(primitive.Execution, "on", None)  # nothing is bound any more
+    call()
+    np.testing.assert_array_equal(out, wanted)

@@ -11,6 +11,7 @@ import numpy as np
 
 from agnostic_dl_numpy import scratch
 from agnostic_dl_onednn import library, normalization, pooling, products
+from agnostic_dl_onednn.bound import Bound
 from agnostic_dl_onednn.library import CONVOLUTION_DIRECT, FORWARD_TRAINING, OneDNNError
 from agnostic_dl_onednn.primitive import Primitive, hwio, nhwc, takes
 
@@ -199,7 +200,7 @@ def _relu_after() -> c_void_p:
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
-    kernel.__name__: kernel
+    kernel.__name__: Bound(kernel)
     for kernel in (
         conv2d, conv2d_bias, conv2d_input_grad, conv2d_weight_grad, conv2d_weight_bias_grad,
         normalization.batch_norm, normalization.batch_norm_relu,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from ctypes import byref, c_int, c_void_p
-from threading import RLock
+from functools import partial
+from threading import RLock, local
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,32 @@ from agnostic_dl_onednn.library import ARG, QUERY_MD, Argument, OneDNNError
 
 #: Memories and buffers belong to a primitive, not to a call: one thread at a time.
 turn = RLock()
+_collected = local()
+Call = Callable[[], Any]
+
+
+class Execution:
+    """A primitive of the library with the memories that it computes on, by argument."""
+
+    def __init__(self, description: c_void_p, memories: Mapping[str, c_void_p]) -> None:
+        self._primitive = c_void_p()
+        library.call("dnnl_primitive_create", byref(self._primitive), description)
+        self._memories = dict(memories)
+        self.run = self.on({})
+
+    def on(self, others: Mapping[str, c_void_p], kept: Any = None) -> Call:
+        """A call that computes on other memories for some arguments; it keeps *kept* alive."""
+        memories = {**self._memories, **others}
+        arguments = (Argument * len(memories))(
+            *(Argument(ARG[name], memory) for name, memory in memories.items())
+        )
+        primitive, count, stream = self._primitive, c_int(len(memories)), library.stream()
+
+        def run(kept: Any = kept) -> None:
+            library.call("dnnl_primitive_execute", primitive, stream, count, arguments)
+            library.call("dnnl_stream_wait", stream)
+
+        return run
 
 
 class Reordered:
@@ -27,11 +55,16 @@ class Reordered:
         self.inner, self.outer = library.memory(inner), library.memory(outer)
         _set(self.inner, self.buffer.ctypes.data)
         source, target = (outer, inner) if into else (inner, outer)
-        first, second = (self.outer, self.inner) if into else (self.inner, self.outer)
         description = c_void_p()
         library.call("dnnl_reorder_primitive_desc_create", byref(description), source,
                      library.engine(), target, library.engine(), c_void_p(0))  # fmt: skip
-        self.run = _execution(description, {"src": first, "dst": second})
+        self._side, other = ("src", "dst") if into else ("dst", "src")
+        self._way = Execution(description, {self._side: self.outer, other: self.inner})
+        self.run = self._way.run
+
+    def on(self, outer: c_void_p) -> Call:
+        """The way from or to another memory of the array's layout."""
+        return self._way.on({self._side: outer})
 
 
 class Primitive:
@@ -44,10 +77,10 @@ class Primitive:
         self.implementation = _implementation(description)
         if "ref" in self.implementation:
             raise OneDNNError(f"only a reference implementation: {self.implementation}")
+        self._layouts = layouts
         self._memories: dict[str, c_void_p] = {}
-        self._reordered: list[Reordered] = []
-        self._before: list[Any] = []
-        self._after: list[Any] = []
+        self._before: dict[str, Reordered] = {}
+        self._after: dict[str, Reordered] = {}
         used: dict[str, c_void_p] = {}
         for name, layout in layouts.items():
             inner = _queried(description, name) if name in QUERY_MD else layout
@@ -57,18 +90,53 @@ class Primitive:
             else:
                 reordered = Reordered(inner, layout, into)
                 self._memories[name], used[name] = reordered.outer, reordered.inner
-                self._reordered.append(reordered)  # its memory must live on
-                (self._before if into else self._after).append(reordered.run)
+                (self._before if into else self._after)[name] = reordered
         self.reorders = len(self._before) + len(self._after)
-        self._run = _execution(description, used)
+        self._execution = Execution(description, used)
 
     def __call__(self, **arrays: Any) -> None:
         """Compute on arrays in the layouts that were given, by argument."""
-        with turn:
-            for name, array in arrays.items():
-                _set(self._memories[name], array.__array_interface__["data"][0])
-            for call in (*self._before, self._run, *self._after):
-                call()
+        perform(partial(self._compute, arrays), partial(self._bound, arrays))
+
+    def _compute(self, arrays: Mapping[str, Any]) -> None:
+        for name, array in arrays.items():
+            _set(self._memories[name], address(array))
+        before, after = self._before.values(), self._after.values()
+        for part in (*before, self._execution, *after):
+            part.run()
+
+    def _bound(self, arrays: Mapping[str, Any]) -> list[Call]:
+        """Calls on memories of their own for these arrays."""
+        own = {name: library.memory(self._layouts[name]) for name in arrays}
+        for name, array in arrays.items():
+            _set(own[name], address(array))
+        direct = {n: m for n, m in own.items() if n not in (*self._before, *self._after)}
+        return [
+            *(reordered.on(own[name]) for name, reordered in self._before.items()),
+            self._execution.on(direct, kept=arrays),
+            *(reordered.on(own[name]) for name, reordered in self._after.items()),
+        ]
+
+
+def perform(now: Call, bound: Callable[[], list[Call]]) -> None:
+    """Make a call now; within :func:`collecting`, put down the calls that do the same later."""
+    calls: list[Call] | None = getattr(_collected, "calls", None)
+    if calls is not None:
+        calls += bound()
+        return
+    with turn:
+        now()
+
+
+@contextmanager
+def collecting() -> Iterator[list[Call]]:
+    """In this context, and on this thread, nothing is computed: what would be is put down."""
+    calls: list[Call] = []
+    _collected.calls = calls
+    try:
+        yield calls
+    finally:
+        _collected.calls = None
 
 
 def workspace(description: c_void_p) -> c_void_p:
@@ -88,19 +156,10 @@ def _set(memory: c_void_p, address: int) -> None:
     library.call("dnnl_memory_set_data_handle", memory, c_void_p(address))
 
 
-def _execution(description: c_void_p, memories: Mapping[str, c_void_p]) -> Any:
-    primitive = c_void_p()
-    library.call("dnnl_primitive_create", byref(primitive), description)
-    arguments = (Argument * len(memories))(
-        *(Argument(ARG[name], memory) for name, memory in memories.items())
-    )
-    count, stream = c_int(len(memories)), library.stream()
-
-    def run() -> None:
-        library.call("dnnl_primitive_execute", primitive, stream, count, arguments)
-        library.call("dnnl_stream_wait", stream)
-
-    return run
+def address(array: Any) -> int:
+    """Where an array's first element lies."""
+    at: int = array.__array_interface__["data"][0]
+    return at
 
 
 def _queried(description: c_void_p, name: str) -> c_void_p:

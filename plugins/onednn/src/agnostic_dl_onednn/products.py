@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ctypes import c_char, c_float, c_int64, c_void_p
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from agnostic_dl_numpy import scratch
 from agnostic_dl_onednn import library
-from agnostic_dl_onednn.primitive import turn
+from agnostic_dl_onednn.primitive import address, perform
 
 #: Multiplications below which a call costs more than it saves.
 _WORTHWHILE = 1 << 18
@@ -30,9 +30,7 @@ def linear(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
     rows = x.reshape(-1, x.shape[-1])
     if not _takes(rows, weight) or bias.dtype != x.dtype or bias.shape != weight.shape[1:]:
         return NotImplemented
-    out = _product(rows, weight)
-    np.add(out, bias, out=out)
-    return out.reshape(*x.shape[:-1], -1)
+    return _product(rows, weight, bias).reshape(*x.shape[:-1], -1)
 
 
 def _takes(x: Any, y: Any) -> bool:
@@ -56,29 +54,26 @@ def _leading(x: Any) -> tuple[bytes, int] | None:
     return None
 
 
-def _product(x: Any, y: Any) -> Any:
+def _product(x: Any, y: Any, bias: Any = None) -> Any:
     (rows, depth), columns = x.shape, y.shape[1]
     out = scratch.result((rows, columns), x.dtype)
     (turned, apart), (other, between) = _leading(x), _leading(y)  # type: ignore[misc]
-    with turn:
-        library.threads()
-        _declare()
-        library.call(
-            "dnnl_sgemm", turned, other, rows, columns, depth, 1.0, _address(x), apart,
-            _address(y), between, 0.0, _address(out), columns,
-        )  # fmt: skip
+    library.threads()
+    calls = [partial(
+        _sgemm(), turned, other, rows, columns, depth, 1.0, address(x), apart, address(y),
+        between, 0.0, address(out), columns,
+    )]  # fmt: skip
+    if bias is not None:
+        calls.append(partial(np.add, out, bias, out=out))
+    perform(lambda: [call() for call in calls], lambda: calls)
     return out
 
 
-def _address(x: Any) -> int:
-    address: int = x.__array_interface__["data"][0]
-    return address
-
-
 @cache
-def _declare() -> None:
-    """Say once what the function takes, so that numbers need no wrapping at each call."""
+def _sgemm() -> Any:
+    """The library's function, which takes plain numbers and raises where it fails."""
     matrix = [c_void_p, c_int64]
     library.loaded().dnnl_sgemm.argtypes = [
         c_char, c_char, c_int64, c_int64, c_int64, c_float, *matrix, *matrix, c_float, *matrix
     ]  # fmt: skip
+    return partial(library.call, "dnnl_sgemm")

@@ -12,6 +12,7 @@ from agnostic_dl.extend import CHAIN, PRIMITIVES, Instruction, choices, resolved
 from agnostic_dl_numpy import scratch, threads
 from agnostic_dl_numpy.plan import chains
 from agnostic_dl_numpy.plan.kernel import Call, Kernel
+from agnostic_dl_numpy.plan.memory import same_memory
 
 
 class Binder:
@@ -51,18 +52,10 @@ class Binder:
                     found = forward(xp, *operands, **static)
             made = found if isinstance(found, tuple) else (found,)
             for out, array in zip(outs, made, strict=True):
-                if array is not out and not _is(array, out):
+                if array is not out and not same_memory(array, out):
                     np.copyto(out, array)
 
         return call
-
-
-def _is(array: Any, out: Any) -> bool:
-    """Whether an array is the very memory of another, perhaps in another shape."""
-    if not isinstance(array, np.ndarray):
-        return False
-    same = array.__array_interface__["data"] == out.__array_interface__["data"]
-    return same and array.size == out.size and array.flags.c_contiguous
 
 
 def _is_small(operands: list[Any], outs: list[Any]) -> bool:
@@ -75,7 +68,7 @@ def _pack(operands: list[Any], out: Any) -> Call:
     for operand in operands:
         slot = out[start : start + operand.size].reshape(operand.shape)
         start += operand.size
-        if not _is(operand, slot):
+        if not same_memory(operand, slot):
             calls.append(partial(np.copyto, slot, operand))
     return chains.sequence(calls) if calls else _nothing
 

@@ -71,3 +71,11 @@ def aligned_array(shape: tuple[int, ...], dtype: Any) -> Any:
     """An array of its own that begins with a cache line."""
     count = math.prod(shape) * np.dtype(dtype).itemsize
     return scratch.aligned(count).view(dtype).reshape(shape)
+
+
+def same_memory(array: Any, out: Any) -> bool:
+    """Whether an array is the very memory of another, perhaps in another shape."""
+    if not isinstance(array, np.ndarray):
+        return False
+    same = array.__array_interface__["data"] == out.__array_interface__["data"]
+    return same and array.size == out.size and array.flags.c_contiguous
