@@ -10,7 +10,7 @@ import numpy as np
 
 from agnostic_dl.extend import CHAIN, PRIMITIVES, Instruction, choices, resolved
 from agnostic_dl_numpy import scratch, threads
-from agnostic_dl_numpy.plan import chains
+from agnostic_dl_numpy.plan import chains, softmax
 from agnostic_dl_numpy.plan.kernel import Call, Kernel
 from agnostic_dl_numpy.plan.memory import same_memory
 
@@ -136,9 +136,19 @@ def _sum(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call
 
 def _mean(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
     (x,), (out,), static = operands, outs, instruction.static
-    if x.dtype != out.dtype or x.dtype.kind != "f":
-        return None
-    return partial(np.mean, x, static["axis"], None, out, bool(static["keepdims"]))
+    if x.dtype != out.dtype or x.dtype.char not in "fd" or x.size == 0:
+        return None  # of float16 NumPy adds up in float32
+    total = partial(np.add.reduce, x, static["axis"], None, out, bool(static["keepdims"]))
+    count = np.array(x.size // out.size, out.dtype)
+    return chains.sequence([total, partial(np.divide, out, count, out)])
+
+
+def _calls(make: Callable[..., list[Call] | None]) -> Callable[..., Call | None]:
+    def bind(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
+        calls = make(instruction, operands, outs)
+        return None if calls is None else chains.sequence(calls)
+
+    return bind
 
 
 def _ones_like(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
@@ -148,5 +158,6 @@ def _ones_like(instruction: Instruction, operands: list[Any], outs: list[Any]) -
 _SMALL: dict[str, Callable[..., Call | None]] = {
     **{name: _ufunc(name) for name in chains.UFUNCS},
     "relu": _relu, "relu_grad": _relu_grad, "matmul": _matmul, "linear": _linear, "sum": _sum,
-    "mean": _mean, "ones_like": _ones_like,
+    "mean": _mean, "ones_like": _ones_like, "softmax_cross_entropy": _calls(softmax.forward),
+    "softmax_cross_entropy_grad": _calls(softmax.backward),
 }  # fmt: skip
