@@ -117,7 +117,7 @@ def convolution(
         return None
     if int(np.prod(out)) * int(np.prod(weight[:3])) < _WORTHWHILE:
         return None
-    problem = _Problem(x, weight, out, bias, relu, stride, padding, dilation)
+    problem = Convolution(x, weight, out, bias, relu, stride, padding, dilation)
     # Images as they are; else their inner layout chosen by the library, and reordered.
     for chosen in ((), ("src",), ("src", "dst")):
         try:
@@ -127,7 +127,7 @@ def convolution(
     return None
 
 
-class _Problem:
+class Convolution:
     """Shapes and geometry of a convolution, in the library's terms."""
 
     def __init__(
@@ -165,26 +165,39 @@ class _Problem:
             _relu_after() if self.relu else c_void_p(0),
         )  # fmt: skip
 
-    def primitive(self, kind: str, chosen: tuple[str, ...]) -> Primitive:
-        """The computation *kind*: "forward", "data" or "weights"; OneDNNError: there is none."""
+    def description(self, kind: str, chosen: tuple[str, ...]) -> c_void_p:
+        """Of the computation *kind*, "forward", "data" or "weights"; OneDNNError: there is none.
+
+        *chosen*: the images whose layout the library may choose, of "src" and "dst".
+        """
         inner, none, algorithm = self._layouts(chosen), c_void_p(0), c_int(CONVOLUTION_DIRECT)
-        outer = {name: library.description(*plain) for name, plain in self.plain.items()}
         forward = self._forward(inner)
-        x, w, y = (inner[name] for name in ("src", "weights", "dst"))
         if kind == "forward":
-            names = ("src", "weights", "bias", "dst") if self.bias else ("src", "weights", "dst")
-            return Primitive(forward, {name: outer[name] for name in names})
+            return forward
+        x, w, y = (inner[name] for name in ("src", "weights", "dst"))
         if kind == "data":
-            found = self._description("backward_data", algorithm, x, w, y, *self.geometry, forward,
-                                      none)  # fmt: skip
-            arrays = {"diff_dst": "dst", "weights": "weights", "diff_src": "src"}
-        else:
-            bias = inner["bias"] if self.bias else none
-            found = self._description("backward_weights", algorithm, x, w, bias, y, *self.geometry,
-                                      forward, none)  # fmt: skip
-            arrays = {"src": "src", "diff_dst": "dst", "diff_weights": "weights"}
-            arrays |= {"diff_bias": "bias"} if self.bias else {}
-        return Primitive(found, {name: outer[plain] for name, plain in arrays.items()})
+            return self._description("backward_data", algorithm, x, w, y, *self.geometry, forward,
+                                     none)  # fmt: skip
+        bias = inner["bias"] if self.bias else none
+        return self._description("backward_weights", algorithm, x, w, bias, y, *self.geometry,
+                                 forward, none)  # fmt: skip
+
+    def primitive(self, kind: str, chosen: tuple[str, ...]) -> Primitive:
+        """The computation on arrays as NumPy has them; see :meth:`description`."""
+        plain = {name: library.description(*plain) for name, plain in self.plain.items()}
+        arrays = {n: of for n, of in _ARRAYS[kind].items() if self.bias or of != "bias"}
+        found = self.description(kind, chosen)
+        return Primitive(found, {name: plain[of] for name, of in arrays.items()})
+
+
+#: Kind of computation → its arguments, each with what it is shaped as.
+_ARRAYS = {
+    "forward": {"src": "src", "weights": "weights", "bias": "bias", "dst": "dst"},
+    "data": {"diff_dst": "dst", "weights": "weights", "diff_src": "src"},
+    "weights": {
+        "src": "src", "diff_dst": "dst", "diff_weights": "weights", "diff_bias": "bias"
+    },
+}  # fmt: skip
 
 
 @cache

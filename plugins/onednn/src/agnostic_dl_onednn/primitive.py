@@ -74,7 +74,7 @@ class Primitive:
     """
 
     def __init__(self, description: c_void_p, layouts: Mapping[str, c_void_p]) -> None:
-        self.implementation = _implementation(description)
+        self.implementation = implementation(description)
         if "ref" in self.implementation:
             raise OneDNNError(f"only a reference implementation: {self.implementation}")
         self._layouts = layouts
@@ -83,7 +83,7 @@ class Primitive:
         self._after: dict[str, Reordered] = {}
         used: dict[str, c_void_p] = {}
         for name, layout in layouts.items():
-            inner = _queried(description, name) if name in QUERY_MD else layout
+            inner = queried(description, name) if name in QUERY_MD else layout
             into = name not in ("dst", "diff_src", "diff_weights")
             if equal(inner, layout):
                 self._memories[name] = used[name] = library.memory(layout)
@@ -141,7 +141,7 @@ def collecting() -> Iterator[list[Call]]:
 
 def workspace(description: c_void_p) -> c_void_p:
     """Layout of what a forward pass leaves for the backward one."""
-    return _queried(description, "workspace")
+    return queried(description, "workspace")
 
 
 def takes(*arrays: Any) -> bool:
@@ -162,13 +162,15 @@ def address(array: Any) -> int:
     return at
 
 
-def _queried(description: c_void_p, name: str) -> c_void_p:
+def queried(description: c_void_p, name: str) -> c_void_p:
+    """The layout of an argument that the library chose."""
     query = library.loaded().dnnl_primitive_desc_query_md
     query.restype = c_void_p
     return c_void_p(query(description, c_int(QUERY_MD[name]), c_int(0)))
 
 
-def _implementation(description: c_void_p) -> str:
+def implementation(description: c_void_p) -> str:
+    """The name of what computes it."""
     found = ctypes.c_char_p()
     library.call("dnnl_primitive_desc_query", description, c_int(library.QUERY_IMPLEMENTATION),
                  c_int(0), byref(found))  # fmt: skip
