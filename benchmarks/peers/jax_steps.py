@@ -60,7 +60,7 @@ def _training(forward: Any, update: Update) -> Callable[..., Any]:
 
 
 def _update(row: Row) -> Step:
-    first, gradients = tensors()
+    first, gradients = tensors(row)
     start, update = OPTIMIZERS[row.optimizer](row.rate)
     params = {name: jnp.array(array) for name, array in first.items()}
     grads = {name: jnp.array(array) for name, array in gradients.items()}

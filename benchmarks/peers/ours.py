@@ -23,7 +23,7 @@ def step(row: Row, kernels: tuple[str, ...], make: Callable[[Row], Problem] = pr
     backend = adl.use_backend("numpy", kernels=kernels).backend
     optimizer = adl.optimizer(row.optimizer, learning_rate=row.rate)
     if row.update_only:
-        return _update(Engine(optimizer), backend)
+        return _update(row, Engine(optimizer), backend)
     model, x, y = make(row)
     train = adl.train_step(model, "cross_entropy", optimizer)
     return of_loss(lambda: float(train(x, y)), lambda: adl.program(train, x, y))
@@ -36,8 +36,8 @@ def step(row: Row, kernels: tuple[str, ...], make: Callable[[Row], Problem] = pr
 # same way, with gradients that lie in that storage already, as PyTorch's lie in `.grad`.
 
 
-def _update(engine: Engine, backend: backends.Backend) -> Step:
-    params, grads = tensors()
+def _update(row: Row, engine: Engine, backend: backends.Backend) -> Step:
+    params, grads = tensors(row)
     state = engine.init(params)
     (group,) = flat.groups(engine, params, state["slots"], params)
     arrays = group.arrays(params, state["slots"])

@@ -38,6 +38,7 @@ class Row:
     classes: int = 10
     optimizer: str = "adam"
     rate: float = 1e-4
+    width: int = 64  # channels of the first stage, of an update's parameters
 
     @property
     def update_only(self) -> bool:
@@ -90,8 +91,10 @@ _SMALL = {"mlp": (4, 4, 1), "lenet": (8, 8, 1), "adam-paper-cnn": (17, 17, 3),
 
 
 def small(row: Row) -> Row:
-    """The row on a few small pictures."""
-    return row if row.update_only else replace(row, shape=_SMALL[row.model], batch=4)
+    """The row on a few small pictures, or on small parameters."""
+    if row.update_only:
+        return replace(row, width=4)
+    return replace(row, shape=_SMALL[row.model], batch=4)
 
 
 class Problem(NamedTuple):
@@ -117,29 +120,28 @@ def problem(row: Row) -> Problem:
     return Problem(model.init(0), x, draw.integers(0, row.classes, row.batch))
 
 
-def _tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Weights by name as in ResNet-18 with 480 channels at its end: 10.2 million in 62 tensors."""
-    before = 3
-    yield "stem.weight", (3, 3, before, 64)
-    yield from (("stem.scale", (64,)), ("stem.shift", (64,)))
-    before = 64
-    for stage, width in enumerate((64, 128, 256, 480)):
+def _tensors(width: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Weights by name as in ResNet-18, somewhat narrower at its end."""
+    yield "stem.weight", (3, 3, 3, width)
+    yield from (("stem.scale", (width,)), ("stem.shift", (width,)))
+    before = width
+    for stage, channels in enumerate((width, 2 * width, 4 * width, 15 * width // 2)):
         for block in range(2):
-            shapes = {"conv1": (3, 3, before, width), "conv2": (3, 3, width, width)}
-            if before != width:
-                shapes["shortcut"] = (1, 1, before, width)
+            shapes = {"conv1": (3, 3, before, channels), "conv2": (3, 3, channels, channels)}
+            if before != channels:
+                shapes["shortcut"] = (1, 1, before, channels)
             for name, shape in shapes.items():
                 yield f"{stage}.{block}.{name}.weight", shape
-                yield f"{stage}.{block}.{name}.scale", (width,)
-                yield f"{stage}.{block}.{name}.shift", (width,)
-            before = width
+                yield f"{stage}.{block}.{name}.scale", (channels,)
+                yield f"{stage}.{block}.{name}.shift", (channels,)
+            before = channels
     yield from (("head.weight", (before, 10)), ("head.bias", (10,)))
 
 
-def tensors() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and their gradients by name, for the rows that are an update alone."""
+def tensors(row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and their gradients by name, of a row that is an update alone."""
     draw = np.random.default_rng(0)
-    shapes = dict(_tensors())
+    shapes = dict(_tensors(row.width))
     params, grads = (
         {n: draw.normal(scale=scale, size=s).astype(np.float32) for n, s in shapes.items()}
         for scale in (0.05, 0.01)

@@ -58,7 +58,7 @@ def optimizer_of(row: Row, parameters: Any, implementation: str) -> Any:
 
 
 def _update(row: Row, implementation: str) -> Step:
-    start, grads = tensors()
+    start, grads = tensors(row)
     params = {name: torch.nn.Parameter(torch.tensor(array)) for name, array in start.items()}
     for name, parameter in params.items():
         parameter.grad = torch.tensor(grads[name])
