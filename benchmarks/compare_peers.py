@@ -20,13 +20,16 @@ our own AGNOSTIC_DL_NUMPY_THREADS, `torch.set_num_threads`, and NPROC for XLA's 
 run on so many cores only, since XLA has no other limit that it promises to keep.
 
 **Verdicts** are printed, never asserted: "met", "above the floor" (at most 15 % below the target),
-"below". The command fails where losses differ.
+"below". The command fails where our losses and PyTorch's eager ones differ; a peer that computes
+something else is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -95,15 +98,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             continue
         figures["rows"].append(found)
     if options.extras:
-        figures["extras"] = extras.measure(
-            ours, peers, figures["rows"], options.rounds, options.seconds, options.threads
-        )
+        try:
+            figures["extras"] = extras.measure(
+                ours, peers, figures["rows"], options.rounds, options.seconds, options.threads
+            )
+        except (processes.CandidateFailed, subprocess.SubprocessError) as problem:
+            figures["failed"]["extras"] = str(problem)
     return {**figures, "load_at_end": machine.load()}
 
 
 def main() -> None:
     """Compare, print the tables, and write the figures."""
     options = options_of()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: no process is left behind
     with tempfile.TemporaryDirectory() as compiled:
         # What PyTorch compiles is compiled anew, so that the time it takes means something.
         processes.SETTINGS["TORCHINDUCTOR_CACHE_DIR"] = compiled
@@ -115,7 +122,7 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text(text + "\n", encoding="utf-8")
     if figures["failed"]:
-        raise SystemExit(f"nothing was timed in {', '.join(figures['failed'])}")
+        raise SystemExit(f"failed: {', '.join(figures['failed'])}")
 
 
 if __name__ == "__main__":

@@ -105,14 +105,41 @@ def test_the_table_names_the_peer_and_the_verdict():
 
 
 def test_losses_that_differ_are_named():
-    losses = {"numpy": [1.0, 2.0], "torch": [1.0 + 1e-7, 2.0], "jax": [1.0, 2.1]}
-    two = {name: losses[name] for name in ("numpy", "torch")}
-    apart = comparing.differences(two, (1e-6, 1e-6), "numpy")
-    assert apart == pytest.approx([1e-7, 0.0])
-    with pytest.raises(comparing.LossesDiffer, match=r"step 2 of jax shows 2\.1, of numpy 2\.0"):
-        comparing.differences(losses, (1e-6, 1e-2), "numpy")
-    with pytest.raises(comparing.LossesDiffer):
-        comparing.differences({"numpy": [1.0], "jax": [float("nan")]}, (1e-6,), "numpy")
+    bounds = (1e-6, 1e-2)
+    assert comparing.differences([1.0, 2.1], [1.0, 2.0]) == pytest.approx([0.0, 0.05])
+    assert comparing.complaint([1.0 + 1e-7, 2.0], [1.0, 2.0], bounds) is None
+    wrong = comparing.complaint([1.0, 2.1], [1.0, 2.0], bounds)
+    assert wrong is not None
+    assert "shows the loss 2.1 in step 2 where 2.0 is right" in wrong
+    assert comparing.complaint([float("nan"), 2.0], [1.0, 2.0], bounds) is not None
+
+
+class Ended:
+    """A worker that nobody asks."""
+
+    def end(self):
+        self.ended = True
+
+
+def contest(**losses):
+    found = comparing.Contest(ROWS["S"], 1, None)
+    for name, values in losses.items():
+        found.losses[name], found.times[name], found.workers[name] = values, [], Ended()
+    return found
+
+
+def test_ours_and_the_oracle_must_agree_and_another_peer_is_left_out():
+    right, wrong = [1.0] * 5, [1.0] * 4 + [1.1]
+    one = contest(numpy=right, torch=right, jax=wrong)
+    jax = one.workers["jax"]
+    assert one.agree() == [0.0] * 5
+    assert jax.ended
+    assert "in step 5" in one.left_out["jax"]
+    assert set(one.times) == set(one.workers) == {"numpy", "torch"}
+    with pytest.raises(comparing.LossesDiffer, match="torch shows"):
+        contest(numpy=right, torch=wrong).agree()
+    with pytest.raises(comparing.LossesDiffer, match=r"numpy\+kernels shows"):
+        contest(**{"numpy": right, "numpy+kernels": wrong, "torch": right}).agree()
 
 
 def test_short_steps_are_timed_in_groups():
@@ -203,12 +230,11 @@ def test_twins_show_our_losses(key, peer):
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
     ours = looked("numpy", row)
-    apart = comparing.differences({"numpy": ours, peer: looked(peer, row)}, row.bounds, "numpy")
-    assert max(apart) < max(row.bounds)
+    assert comparing.complaint(looked(peer, row), ours, row.bounds) is None
     assert len(set(ours)) == len(ours)  # it learns: the losses are not one constant
 
 
-def test_another_network_is_found_out():
+def test_a_layer_without_a_twin_is_found_out():
     pytest.importorskip("torch", reason="PyTorch is not installed")
     from peers.torch_models import twin
 

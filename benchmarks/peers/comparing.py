@@ -11,7 +11,7 @@ from typing import Any
 from peers.candidates import PEERS, in_row
 from peers.machine import load
 from peers.processes import CandidateFailed, Worker
-from peers.rows import CHECKED, FIRST, ROWS, Row
+from peers.rows import CHECKED, EAGER, FIRST, ROWS, Row
 from peers.verdicts import block, judge, least
 
 
@@ -39,17 +39,34 @@ class Contest:
                 about = worker.answer()
                 looked = worker.ask(f"look {CHECKED}")
             except CandidateFailed as failure:
-                self._leave_out(name, failure)
+                self._leave_out(name, str(failure))
                 continue
             self.losses[name] = looked.pop("losses")
             self.about[name] = {**about, **looked}
             self.times[name] = []
 
-    def _leave_out(self, name: str, failure: CandidateFailed) -> None:
-        self.left_out[name] = str(failure)
+    def agree(self) -> list[float]:
+        """For each step the largest difference of two losses among those that stay.
+
+        Ours and PyTorch's eager step must agree, or there is nothing to compare: LossesDiffer. Any
+        other peer that computes something else is no opponent, and is left out.
+        """
+        base = self.losses[FIRST] if FIRST in self.losses else next(iter(self.losses.values()))
+        for name in [*self.losses]:
+            wrong = complaint(self.losses[name], base, self.row.bounds)
+            if wrong is not None and (name not in PEERS or name == EAGER):
+                raise LossesDiffer(f"{name} {wrong}")
+            if wrong is not None:
+                self._leave_out(name, wrong)
+                del self.losses[name]
+        apart = (differences(found, base) for found in self.losses.values())
+        return [max(step) for step in zip(*apart, strict=True)]
+
+    def _leave_out(self, name: str, why: str) -> None:
+        self.left_out[name] = why
         self.times.pop(name, None)
         self.workers.pop(name).end()
-        print(f"{self.row.key}: {name} is left out, it {failure}", file=sys.stderr)
+        print(f"{self.row.key}: {name} is left out: it {why}", file=sys.stderr)
 
     def rounds(self, count: int, seconds: float) -> None:
         """Time them in turn, forwards and backwards."""
@@ -59,7 +76,7 @@ class Contest:
                 try:
                     self.times[name].append(self.workers[name].ask(f"time {seconds}"))
                 except CandidateFailed as failure:
-                    self._leave_out(name, failure)
+                    self._leave_out(name, str(failure))
 
     def cost(self) -> dict[str, int] | None:
         """FLOPs and bytes of the step, as our program has them."""
@@ -68,20 +85,20 @@ class Contest:
         return found
 
 
-def differences(losses: dict[str, list[float]], bounds: Sequence[float], who: str) -> list[float]:
-    """For each step the largest relative difference from the losses of *who*; or LossesDiffer."""
-    base = losses[who]
-    worst = [0.0] * len(base)
-    for name, found in losses.items():
-        for at, (a, b) in enumerate(zip(found, base, strict=True)):
-            apart = abs(a - b) / max(abs(b), 1e-12)
-            if not apart <= bounds[at]:
-                raise LossesDiffer(
-                    f"step {at + 1} of {name} shows {a}, of {who} {b}: {apart:.1e} apart, at most "
-                    f"{bounds[at]:.0e} was expected; nothing is timed"
-                )
-            worst[at] = max(worst[at], apart)
-    return worst
+def differences(found: Sequence[float], base: Sequence[float]) -> list[float]:
+    """For each step how far two losses are apart, relative to the second."""
+    return [abs(a - b) / max(abs(b), 1e-12) for a, b in zip(found, base, strict=True)]
+
+
+def complaint(found: Sequence[float], base: Sequence[float], bounds: Sequence[float]) -> str | None:
+    """In words, the first step whose losses are further apart than expected; None: none is."""
+    for at, (apart, bound) in enumerate(zip(differences(found, base), bounds, strict=True)):
+        if not apart <= bound:  # not a number is not close
+            return (
+                f"shows the loss {found[at]} in step {at + 1} where {base[at]} is right: "
+                f"{apart:.1e} apart, at most {bound:.0e} was expected"
+            )
+    return None
 
 
 def compare(key: str, names: Sequence[str], rounds: int, seconds: float, threads: int
@@ -93,8 +110,7 @@ def compare(key: str, names: Sequence[str], rounds: int, seconds: float, threads
         contest.enter(in_row(list(names), row))
         if not contest.losses:
             raise CandidateFailed(f"{key}: nobody is left: {contest.left_out}")
-        who = FIRST if FIRST in contest.losses else next(iter(contest.losses))
-        apart = differences(contest.losses, row.bounds, who)
+        apart = contest.agree()
         cost = contest.cost()
         contest.rounds(rounds, seconds)
     times = contest.times

@@ -60,7 +60,9 @@ def left_out(rows: Sequence[dict[str, Any]], everywhere: dict[str, str]) -> str:
     """Who did not take part, and why."""
     lines = [f"- {name}: {why}" for name, why in everywhere.items()]
     lines += [
-        f"- {name} in {row['row']}: {why}" for row in rows for name, why in row["left_out"].items()
+        f"- {name} in {row['row']}: it {why}"
+        for row in rows
+        for name, why in row["left_out"].items()
     ]
     return "\n".join(lines)
 
