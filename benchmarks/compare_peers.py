@@ -38,7 +38,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from peers import candidates, extras, machine, processes, tables
 from peers.comparing import LossesDiffer, compare
-from peers.rows import ROWS, WITH_KERNELS
+from peers.rows import FIRST, ROWS, WITH_KERNELS
 
 
 def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -98,9 +98,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             continue
         figures["rows"].append(found)
     if options.extras:
+        some = [name for name in ours if name in (FIRST, WITH_KERNELS)]
         try:
             figures["extras"] = extras.measure(
-                ours, peers, figures["rows"], options.rounds, options.seconds, options.threads
+                some, peers, figures["rows"], options.seconds, options.threads
             )
         except (processes.CandidateFailed, subprocess.SubprocessError) as problem:
             figures["failed"]["extras"] = str(problem)

@@ -28,8 +28,12 @@ float(step(np.ones((128, 28, 28, 1), np.float32), np.zeros(128, np.int64)))
 """
 
 
+#: Rounds of the time for an image: what it must not do is grow, and that shows in three.
+ROUNDS = 3
+
+
 def measure(ours: Sequence[str], peers: Sequence[str], rows: Sequence[dict[str, Any]],
-            rounds: int, seconds: float, threads: int) -> dict[str, Any]:  # fmt: skip
+            seconds: float, threads: int) -> dict[str, Any]:  # fmt: skip
     """All of them; *rows*: what the comparison found, for the shares of the bound."""
     peaks = answer_of("peers.peaks", str(threads), threads=threads)
     return {
@@ -37,7 +41,7 @@ def measure(ours: Sequence[str], peers: Sequence[str], rows: Sequence[dict[str, 
             "batches": [str(batch) for batch in BATCHES],
             "entries": [
                 {"row": key, "candidate": name,
-                 "us": per_image(name, key, rounds, seconds, threads)}
+                 "us": per_image(name, key, seconds, threads)}
                 for key in ("W2", "W3") for name in ours
             ],
         },
@@ -55,7 +59,7 @@ def answer_of(module: str, *arguments: str, threads: int) -> Any:
         return worker.answer()
 
 
-def per_image(name: str, key: str, rounds: int, seconds: float, threads: int) -> list[float]:
+def per_image(name: str, key: str, seconds: float, threads: int) -> list[float]:
     """Microseconds for an image in batches of each size, asked in turn."""
     times: list[list[float]] = [[] for _ in BATCHES]
     with ExitStack() as stack:
@@ -66,17 +70,17 @@ def per_image(name: str, key: str, rounds: int, seconds: float, threads: int) ->
         for worker in workers:
             worker.answer()
             worker.ask("look 2")
-        for _ in range(rounds):
+        for _ in range(ROUNDS):
             for kept, worker in zip(times, workers, strict=True):
                 kept.append(block(worker.ask(f"time {seconds}")))
     return [1e6 * statistics.median(kept) / n for kept, n in zip(times, BATCHES, strict=True)]
 
 
 def memory(key: str, names: Sequence[str], threads: int) -> dict[str, Any]:
-    """Peak MB of a step above the imported library; who compiles is not asked."""
-    found: dict[str, float | None] = {}
+    """Peak MB of a step above the imported library; of peers with their own optimizer only."""
+    found: dict[str, dict[str, float] | None] = {}
     for name in names:
-        if name in PEERS and PEERS[name].options.get("compiled"):
+        if name in PEERS and {"compiled", "implementation"} & set(PEERS[name].options):
             continue
         try:
             found[name] = answer_of("peers.memory", name, key, threads=threads)

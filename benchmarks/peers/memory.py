@@ -2,8 +2,8 @@
 
     python -m peers.memory CANDIDATE ROW
 
-Prints MB as JSON: the peak over three steps, less what the process had before it made anything.
-What the problem is made of (our network's first weights and a batch) counts for ours only, to
+Prints MB as JSON, less what the process had before it made anything: the peak over the first three
+steps, in which a step is recorded or compiled, and over three later ones. What the problem is made of (our network's first weights and a batch) counts for ours only, to
 whom it belongs; a peer's own copies of it count for the peer.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 STEPS = 3
@@ -66,9 +67,15 @@ def main(candidate: str, key: str) -> None:
     else:
         before = resident()
         step = step_of(candidate, key)
+    first = _peak_of(step)
+    resident()
+    print(json.dumps({"first": first - before, "later": _peak_of(step) - before}), flush=True)
+
+
+def _peak_of(step: Any) -> float:
     for _ in range(STEPS):
         step.run()
-    print(json.dumps(peak() - before), flush=True)
+    return peak()
 
 
 if __name__ == "__main__":

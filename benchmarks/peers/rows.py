@@ -60,13 +60,14 @@ def promised(alone: float, with_kernels: float) -> tuple[Target, ...]:
 # few of these, and that is all that a first loss may differ by. Then the updates come in: Adam's
 # first steps are the gradient's sign times the rate, so that a gradient which rounding makes
 # positive here and negative there moves its parameter by twice the rate. In the MLPs and in lenet
-# so few do that five losses stay within rounding (2e-7 was seen). In adam-paper-cnn rounding
-# decides the winners of overlapping poolings and which of many ReLUs are open (7e-6 was seen), in
-# resnet20 batch normalisation divides by what was summed as well (3e-5). The bounds are some ten
-# times what was seen: a wrong padding, layout, or constant of Adam's shows at 1e-2.
-SUMS = (1e-6, 2e-6, 2e-6, 4e-6, 4e-6)
-WINNERS = (1e-6, 4e-6, 2e-5, 1e-4, 1e-4)
-NORMALISED = (2e-6, 1e-5, 5e-5, 2e-4, 3e-4)
+# so few do that five losses stay within rounding (2e-7 was seen; 3e-6 where PyTorch compiles Adam,
+# whose 1 - 0.999 ** t is then of float32). In adam-paper-cnn rounding decides the winners of
+# overlapping poolings and which of many ReLUs are open (7e-6 was seen), in resnet20 batch
+# normalisation divides by what was summed as well (3e-5). The bounds are some five times what was
+# seen: a wrong padding, layout, gradient or constant of Adam's shows at 1e-2.
+SUMS = (1e-6, 4e-6, 8e-6, 1e-5, 1.5e-5)
+WINNERS = (1e-6, 4e-6, 1e-5, 4e-5, 4e-5)
+NORMALISED = (1e-6, 1e-5, 5e-5, 1e-4, 1.5e-4)
 #: Of the way that the parameters have gone, which knows no drift: gradients are given.
 GONE = (1e-6,) * CHECKED
 

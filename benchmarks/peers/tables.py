@@ -12,7 +12,7 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def number(value: float | None) -> str:
+def number(value: Any) -> str:
     """Three digits; a dash where there is none."""
     if value is None:
         return "–"
@@ -95,9 +95,10 @@ def extras(found: dict[str, Any]) -> list[str]:
             [[e["row"], e["candidate"], *map(number, e["us"])]
              for e in found["per_image_us"]["entries"]],
         ),
-        f"Peak memory of {found['memory']['row']} above the imported library:",
-        table(["candidate", "MB"],
-              [[name, number(mb)] for name, mb in found["memory"]["mb"].items()]),
+        f"Peak memory of {found['memory']['row']} above the imported library, MB:",
+        table(["candidate", "first three steps", "later ones"],
+              [[name, number(mb and mb["first"]), number(mb and mb["later"])]
+               for name, mb in found["memory"]["mb"].items()]),
         f"Import of the core: {number(found['import_ms'])} ms. Cold start to the first step of W2: "
         + ", ".join(f"{number(s)} s ({n})" for n, s in found["cold_start_seconds"].items()) + ".",
         f"Roofline of this machine: {number(peaks['gflops'])} GFLOP/s ({peaks['gflops_by']}), "
