@@ -52,7 +52,7 @@ def test_compare_peers_measures_ours_alone(tmp_path):
     assert figures["versions"]["numpy"] == np.__version__
     assert text.read_text() == done.stdout
     assert "| numpy | 0." in done.stdout
-    assert "There are no ratios" in done.stdout or "there are no ratios" in done.stdout
+    assert "there are no ratios" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -159,6 +159,34 @@ def test_the_share_of_the_bound_is_of_the_dearer_of_both():
     (entry,) = extras.roofline([row], {"gflops": 200.0, "gbytes": 10.0})
     assert entry["bound_ms"] == pytest.approx(100.0)
     assert entry["share"] == pytest.approx(0.5)
+
+
+# -- who takes part --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("installed", "names"),
+    [
+        ({}, ["numpy"]),
+        ({"one": "its library was not found"}, ["numpy"]),
+        ({"one": None}, ["numpy", "numpy+kernels"]),
+        ({"one": None, "two": None}, ["numpy", "numpy+kernels", "numpy+one", "numpy+two"]),
+    ],
+)
+def test_ours_are_numpy_alone_with_all_kernels_and_with_each(monkeypatch, installed, names):
+    monkeypatch.setattr(candidates, "kernel_plugins", lambda: installed)
+    assert list(candidates.ours()) == names
+    for name in names:
+        assert candidates.kernels_of(name) == candidates.ours()[name]
+
+
+def test_a_peer_without_its_library_or_compiler_says_so(monkeypatch):
+    monkeypatch.setattr(candidates.importlib.util, "find_spec", lambda name: None)
+    assert candidates.missing("jax") == "jax is not installed"
+    monkeypatch.setattr(candidates.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(candidates.shutil, "which", lambda name: None)
+    assert candidates.missing("torch fused") is None
+    assert "no C++ compiler" in candidates.missing("torch compile")
 
 
 # -- processes -------------------------------------------------------------------------------------

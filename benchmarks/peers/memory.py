@@ -3,8 +3,9 @@
     python -m peers.memory CANDIDATE ROW
 
 Prints MB as JSON, less what the process had before it made anything: the peak over the first three
-steps, in which a step is recorded or compiled, and over three later ones. What the problem is made of (our network's first weights and a batch) counts for ours only, to
-whom it belongs; a peer's own copies of it count for the peer.
+steps, in which a step is recorded or compiled, and over three later ones. What the problem is made
+of (our network's first weights and a batch) counts for ours only, to whom it belongs; a peer's own
+copies of it count for the peer.
 """
 
 from __future__ import annotations
