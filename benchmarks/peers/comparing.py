@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -31,19 +31,25 @@ class Contest:
         self.times: dict[str, list[list[float]]] = {}
 
     def enter(self, names: Sequence[str]) -> None:
-        """Start them one by one, so that nothing else runs while one builds and compiles."""
+        """Start them together, then let them take their first steps, and compile, one by one."""
         for name in names:
             worker = Worker("peers.worker", name, self.row.key, threads=self.threads)
             self.workers[name] = self._stack.enter_context(worker)
-            try:
-                about = worker.answer()
-                looked = worker.ask(f"look {CHECKED}")
-            except CandidateFailed as failure:
-                self._leave_out(name, str(failure))
-                continue
-            self.losses[name] = looked.pop("losses")
-            self.about[name] = {**about, **looked}
-            self.times[name] = []
+        for name in names:
+            self.about[name] = self._asked(name, lambda worker: worker.answer()) or {}
+        for name in [*self.workers]:
+            looked = self._asked(name, lambda worker: worker.ask(f"look {CHECKED}"))
+            if looked is not None:
+                self.losses[name], self.times[name] = looked.pop("losses"), []
+                self.about[name] |= looked
+
+    def _asked(self, name: str, ask: Callable[[Worker], Any]) -> Any:
+        """What a candidate answers; None: it does not, and is left out."""
+        try:
+            return ask(self.workers[name])
+        except CandidateFailed as failure:
+            self._leave_out(name, str(failure))
+            return None
 
     def agree(self) -> list[float]:
         """For each step the largest difference of two losses among those that stay.
@@ -73,10 +79,9 @@ class Contest:
         for turn in range(count):
             order = [*self.workers]
             for name in order if turn % 2 == 0 else order[::-1]:
-                try:
-                    self.times[name].append(self.workers[name].ask(f"time {seconds}"))
-                except CandidateFailed as failure:
-                    self._leave_out(name, str(failure))
+                found = self._asked(name, lambda worker: worker.ask(f"time {seconds}"))
+                if found is not None:
+                    self.times[name].append(found)
 
     def cost(self) -> dict[str, int] | None:
         """FLOPs and bytes of the step, as our program has them."""

@@ -84,11 +84,9 @@ def main(candidate: str, row: str, batch: str = "") -> None:
     from peers.machine import made_of
     from peers.rows import ROWS
 
-    started = time.perf_counter()
     chosen = replace(ROWS[row], batch=int(batch)) if batch else ROWS[row]
     step = step_of(candidate, chosen)
-    print(json.dumps({**made_of(), "build_seconds": time.perf_counter() - started}), file=out,
-          flush=True)  # fmt: skip
+    print(json.dumps(made_of()), file=out, flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(step, line)), file=out, flush=True)
 
