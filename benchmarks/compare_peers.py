@@ -117,11 +117,11 @@ def main() -> None:
         processes.SETTINGS["TORCHINDUCTOR_CACHE_DIR"] = compiled
         figures = measure(options)
     text = tables.report(figures)
-    print(text)
     if options.out:
         options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     if options.markdown:
         options.markdown.write_text(text + "\n", encoding="utf-8")
+    print(text)
     if figures["failed"]:
         raise SystemExit(f"failed: {', '.join(figures['failed'])}")
 
