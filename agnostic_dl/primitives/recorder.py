@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from agnostic_dl.backends import DTYPE_NAMES
-from agnostic_dl.primitives import cost
+from agnostic_dl.primitives import PRIMITIVES, cost
 from agnostic_dl.primitives.definition import Primitive, is_scalar, library_of, watcher
 from agnostic_dl.primitives.program import DTYPE, Instruction, Literal, Operand, Program, Value
 
@@ -87,6 +87,8 @@ class Recorder:
 
     def apply(self, primitive: Primitive, arrays: tuple[Any, ...], static: dict[str, Any]) -> Any:
         """Compute, and note it; what the forward itself is made of is not looked into."""
+        if PRIMITIVES.get(primitive.name) is not primitive:  # plans know operations by their names
+            self.escape(f"the primitive {primitive.name!r} is not one of the library's own")
         token = watcher.set(None)
         try:
             out = primitive.compute(arrays, static)

@@ -1,107 +1,136 @@
-"""One candidate in a process of its own: prints a line for each line that it is given.
-
-    python -m peers.candidates CANDIDATE ROW
-
-"losses N" → the losses of the next N steps; "time N" → the seconds of each of N steps.
-"""
+"""Who takes part, in which rows, and why somebody cannot."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-import time
+import importlib.util
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
-import numpy as np
+from peers.rows import FIRST, ROWS, WITH_KERNELS, Problem, Row, problem
+from peers.steps import Step
 
-import agnostic_dl as adl
+_COMPILERS = ("c++", "g++", "clang++", "cl")
 
-BATCH = 128
-#: Row → model and shape of a picture; "S" is a tiny network on vectors.
-ROWS: dict[str, tuple[str, tuple[int, ...]]] = {
-    "W1": ("mlp", (28, 28, 1)), "W2": ("lenet", (28, 28, 1)),
-    "W3": ("adam-paper-cnn", (32, 32, 3)), "W4": ("resnet20", (32, 32, 3)),
-    "S": ("tiny", (4,)),
+
+@dataclass(frozen=True)
+class Peer:
+    """Somebody else's step: how it is built, the library that it needs, the rows that it is for."""
+
+    library: str
+    options: dict[str, Any]
+    fits: Callable[[Row], bool] = lambda row: True
+
+
+def _has_model(row: Row) -> bool:
+    return not row.update_only
+
+
+def _small_steps(row: Row) -> bool:
+    """Rows in which the optimizer's own calls weigh enough to be worth compiling."""
+    return row.model in ("mlp", "tiny")
+
+
+def _pictures(row: Row) -> bool:
+    return row.pictures
+
+
+_LAST = {"channels_last": True}
+_COMPILED = {"compiled": "network", "implementation": "fused"}
+
+#: The peers by name. "torch" is PyTorch as it comes: images (N, C, H, W) and its default optimizer.
+PEERS: dict[str, Peer] = {
+    "torch": Peer("torch", {}),
+    "torch fused": Peer("torch", {"implementation": "fused"}),
+    "torch foreach": Peer("torch", {"implementation": "foreach"}),
+    "torch channels_last": Peer("torch", _LAST, _pictures),
+    "torch channels_last fused": Peer("torch", {**_LAST, "implementation": "fused"}, _pictures),
+    "torch channels_last foreach": Peer(
+        "torch", {**_LAST, "implementation": "foreach"}, _pictures),
+    "torch compile": Peer("torch", _COMPILED, _has_model),
+    "torch compile channels_last": Peer("torch", {**_LAST, **_COMPILED}, _pictures),
+    "torch compile optimizer": Peer("torch", {"compiled": "all"}, _small_steps),
+    "jax": Peer("jax", {}),
 }  # fmt: skip
-RATE = 1e-4
 
 
-def problem(row: str) -> tuple[Any, Any, Any]:
-    """A network of ours with its first weights, and a batch."""
-    name, shape = ROWS[row]
-    draw = np.random.default_rng(0)
-    batch, classes = (8, 3) if name == "tiny" else (BATCH, 10)
-    if name == "tiny":
-        nn = adl.nn
-        model = nn.Sequential(fc1=nn.Linear(4, 16), relu=nn.ReLU(), fc2=nn.Linear(16, 3))
-    else:
-        options = {"dropout": 0.0} if name == "mlp" else {}
-        model = adl.models.create(name, input_shape=shape, classes=classes, **options)
-        kept = {n: p for n, p in model.layers.items() if not n.startswith("dropout")}
-        model.layers = kept
-    x = draw.normal(size=(batch, *shape)).astype(np.float32)
-    return model.init(0), x, draw.integers(0, classes, batch)
+def missing(name: str) -> str | None:
+    """Why a peer cannot take part here; None: it can."""
+    peer = PEERS[name]
+    if importlib.util.find_spec(peer.library) is None:
+        return f"{peer.library} is not installed"
+    if peer.options.get("compiled") and not any(map(shutil.which, _COMPILERS)):
+        return f"no C++ compiler ({', '.join(_COMPILERS)}) was found"
+    return None
 
 
-def ours(row: str, kernels: tuple[str, ...] | None) -> Callable[[], float]:
-    """Our captured step, as a user would write it."""
-    adl.use_backend("numpy", kernels=kernels)
-    model, x, y = problem(row)
-    step = adl.train_step(model, "cross_entropy", adl.optimizer("adam", learning_rate=RATE))
-    return lambda: float(step(x, y))
+@cache
+def kernel_plugins() -> dict[str, str | None]:
+    """The kernel plugins for NumPy that are installed, each with the reason if it gives nothing."""
+    from agnostic_dl import plugins
+
+    found: dict[str, str | None] = {}
+    for full in plugins.names("kernels"):
+        backend, _, name = full.partition(".")
+        if backend == "numpy":
+            found[name] = _idle(full)
+    return found
 
 
-def torch_step(row: str, *, channels_last: bool = False, compiled: bool = False,
-               fused: bool = False) -> Callable[[], float]:  # fmt: skip
-    """PyTorch's step on the same network and batch."""
-    import torch
+def _idle(full: str) -> str | None:
+    from agnostic_dl import plugins
 
-    from peers.torch_models import twin
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    model, x, y = problem(row)
-    network: Any = twin(model)
-    images = torch.tensor(np.transpose(x, (0, 3, 1, 2)).copy() if x.ndim == 4 else x)
-    if channels_last and x.ndim == 4:
-        network = network.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.tensor(y)
-    optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=fused or None)
-    forward = torch.compile(network) if compiled else network
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(forward(images), labels)
-        loss.backward()
-        optimizer.step()
-        return float(loss.item())
-
-    return step
+    try:
+        kernels = plugins.load_kernels(full, "numpy")[1]
+    except plugins.PluginError as error:
+        return str(error)
+    return None if kernels else "its library was not found"
 
 
-CANDIDATES: dict[str, Callable[[str], Callable[[], float]]] = {
-    "numpy": lambda row: ours(row, ()),
-    "numpy+kernels": lambda row: ours(row, None),
-    "torch": lambda row: torch_step(row),
-    "torch channels_last": lambda row: torch_step(row, channels_last=True),
-    "torch fused": lambda row: torch_step(row, fused=True),
-    "torch compile": lambda row: torch_step(row, compiled=True),
-}
+def ours() -> dict[str, tuple[str, ...]]:
+    """Our candidates by name, and the kernel plugins that each has."""
+    usable = tuple(name for name, reason in kernel_plugins().items() if reason is None)
+    found: dict[str, tuple[str, ...]] = {FIRST: ()}
+    if usable:
+        found[WITH_KERNELS] = usable
+    if len(usable) > 1:  # one alone is what the line above is
+        found |= {f"numpy+{name}": (name,) for name in usable}
+    return found
 
 
-def main() -> None:
-    step = CANDIDATES[sys.argv[1]](sys.argv[2])
-    for line in sys.stdin:
-        what, count = line.split()
-        found = []
-        for _ in range(int(count)):
-            started = time.perf_counter()
-            loss = step()
-            found.append(loss if what == "losses" else time.perf_counter() - started)
-        print(json.dumps(found), flush=True)
+def kernels_of(candidate: str) -> tuple[str, ...]:
+    """The kernel plugins of one of ours; only where it has all of them are others looked at."""
+    if candidate in (FIRST, WITH_KERNELS):
+        return () if candidate == FIRST else ours()[candidate]
+    return (candidate.removeprefix(f"{FIRST}+"),)
 
 
-if __name__ == "__main__":
-    main()
+def in_row(names: list[str], row: Row) -> list[str]:
+    """Those of *names* that take part in a row."""
+    return [name for name in names if name not in PEERS or PEERS[name].fits(row)]
+
+
+def step_of(candidate: str, row: str | Row, make: Callable[[Row], Problem] = problem) -> Step:
+    """A candidate's step in a row, built in this process: `.run()` makes one.
+
+    *make*: where the network and the batch come from.
+    """
+    row = ROWS[row] if isinstance(row, str) else row
+    return _builder(candidate)(row, make=make)
+
+
+def _builder(candidate: str) -> Callable[..., Step]:
+    if candidate not in PEERS:
+        from peers import ours as room
+
+        return partial(room.step, kernels=kernels_of(candidate))
+    peer = PEERS[candidate]
+    if peer.library == "jax":
+        from peers import jax_steps
+
+        return partial(jax_steps.step, **peer.options)
+    from peers import torch_steps
+
+    return partial(torch_steps.step, **peer.options)

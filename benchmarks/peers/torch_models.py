@@ -70,6 +70,8 @@ def twin(layer: Any) -> nn.Module:
     kind = type(layer).__name__
     if kind in _SIMPLE:
         return _SIMPLE[kind]()
+    if kind == "Dropout" and layer.p == 0.0:
+        return nn.Identity()
     if kind == "Conv2d":
         return _convolution(layer)
     if kind == "Linear":

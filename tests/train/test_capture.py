@@ -208,6 +208,13 @@ class Branching(nn.Module):
         return self.how(self, out)
 
 
+@adl.primitive
+def doubled(xp, x):
+    return xp.add(x, x)
+
+
+doubled.defvjp(lambda xp, g, out, x: xp.add(g, g))
+
 ESCAPES = {
     "a branch": (lambda m, out: out * 2 if out[0, 0] > 0 else out, "data of a Tensor was read"),
     "a number": (lambda m, out: out * float(out[0, 0]), "data of a Tensor was read"),
@@ -217,6 +224,7 @@ ESCAPES = {
         lambda m, out: out * np.float32(m.calls) * adl.Tensor(np.full(3, m.calls, np.float32)),
         "no primitive made",
     ),
+    "an operation of one's own": (lambda m, out: doubled(out), "primitive 'doubled' is not"),
 }
 
 
