@@ -183,6 +183,10 @@ class Plan(Protocol):
         """A copy of one array of the state, in its documented layout; not to be written to."""
         ...
 
+    def rest(self) -> None:
+        """Something else needs memory before the next run: give back what can be made again."""
+        ...
+
 
 class InterpretedPlan:
     """The plan of a backend without one of its own: one primitive after the other."""
@@ -209,6 +213,9 @@ class InterpretedPlan:
     def read(self, name: str) -> Any:
         """One array of the state: new ones take its place, it is never written to."""
         return self._state[name]
+
+    def rest(self) -> None:
+        """Between runs it holds nothing but the state."""
 
     def _array(self, name: str, value: Any) -> Any:
         if isinstance(value, (int, float)):

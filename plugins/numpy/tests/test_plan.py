@@ -1,8 +1,10 @@
 """Plans: what they compute is what interpreting the program computes, to the bit."""
 
+import mmap
 import tracemalloc
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -339,3 +341,31 @@ def test_a_kernel_binds_what_it_takes_and_leaves_the_rest(takes, own_kernels):
     found = plan.run({"x": np.ones(PIECE, np.float32)})["out"]
     assert kernel.bound == takes
     np.testing.assert_array_equal(found, np.full(PIECE, 2.0 if takes else -3.0, np.float32))
+
+
+def test_a_plan_gives_its_memory_back_and_goes_on(own_kernels):
+    model, shape = NETWORKS["lenet"]
+    program, _ = recorded(model(), shape, batch=256)
+    arrays = values_for(program)
+    rest = {name: a for name, a in arrays.items() if name not in program.state}
+    outcomes = []
+    for pause in (False, True):
+        plan = compile_program(program, own_kernels)
+        plan.load({name: arrays[name] for name in program.state})
+        plan.run(rest)
+        if pause:
+            before = resident()
+            plan.rest()
+            if before is not None and hasattr(mmap, "MADV_DONTNEED"):
+                assert before - resident() > 0.9 * plan.nbytes
+        outcomes.append(plan.run(rest)["loss"])
+    assert outcomes[0] == outcomes[1]
+
+
+def resident():
+    """Bytes of this process in memory; None where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * mmap.PAGESIZE

@@ -84,6 +84,9 @@ class GraphPlan:
             pass  # what follows waits for the steps that are queued
         return self.device.fresh(self._state[name])
 
+    def rest(self) -> None:
+        """A graph's places are fixed for as long as it lives: nothing can be given back."""
+
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run once; where there is a guard, this waits for it."""
         missing = self._inputs.keys() - inputs.keys()

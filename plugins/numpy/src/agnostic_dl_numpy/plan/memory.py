@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -49,18 +50,33 @@ def offsets(needs: Mapping[int, Need]) -> tuple[dict[int, int], int]:
     return found, max((start + need.size for start, need in placed), default=0)
 
 
+def _private_pages(size: int) -> mmap.mmap:
+    """New memory, not to be shared with child processes: the system has large pages for it."""
+    if hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return mmap.mmap(-1, size)
+
+
 class Arena:
-    """The memory of a plan's values."""
+    """The memory of a plan's values: pages of its own, which can be given back between runs."""
 
     def __init__(self, needs: Mapping[int, Need]) -> None:
         self._offsets, self.size = offsets(needs)
-        self._bytes = scratch.aligned(self.size)
+        self._pages = _private_pages(max(self.size, 1))
+        if hasattr(mmap, "MADV_HUGEPAGE"):  # as NumPy asks for its own large arrays
+            self._pages.madvise(mmap.MADV_HUGEPAGE)
+        self._bytes = np.frombuffer(self._pages, np.uint8)
 
     def array(self, number: int, shape: tuple[int, ...], dtype: Any) -> Any:
         """The array of a value that has a need."""
         start = self._offsets[number]
         count = math.prod(shape) * np.dtype(dtype).itemsize
         return self._bytes[start : start + count].view(dtype).reshape(shape)
+
+    def give_back(self) -> None:
+        """Let the system have the memory until it is next written to, where it can be told so."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._pages.madvise(mmap.MADV_DONTNEED)
 
     def spoil(self) -> None:
         """Fill it with NaN: whoever reads what nobody wrote is found out."""

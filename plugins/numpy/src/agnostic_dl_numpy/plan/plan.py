@@ -65,6 +65,10 @@ class NumpyPlan:
         array.flags.writeable = False
         return array
 
+    def rest(self) -> None:
+        """Give the memory that values share back until the next run."""
+        self._places.arena.give_back()
+
     @property
     def nbytes(self) -> int:
         """Bytes of the memory that values share, without state and inputs."""
