@@ -1,0 +1,1 @@
+"""What asv measures, one file for each group; docs/benchmarks.md describes them."""
