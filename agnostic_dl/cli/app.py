@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from agnostic_dl.cli import (
+    bench,
     check_plugin,
     compare,
     evaluate,
@@ -33,6 +34,7 @@ app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.add_typer(plugins.app, name="plugins")
 app.command("new-plugin", epilog=new_plugin.EXAMPLES)(new_plugin.new_plugin)
 app.command("check-plugin", epilog=check_plugin.EXAMPLES)(check_plugin.check_plugin)
+app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 
 
 HELP = """\
