@@ -22,27 +22,32 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 
 
-def outcomes(results: Path, since: float = 0.0) -> Counter[str]:
-    """How many figures the files of results hold, by "measured", "skipped" and "failed".
+def figures(results: Path, since: float = 0.0) -> Iterator[tuple[str, float | None]]:
+    """The figures in asv's files of results: (file, benchmark and number of its parameters), value.
 
-    *since*: only those of benchmarks that were started at this time or later, in seconds.
+    NaN: skipped; None: failed. *since*: only those of benchmarks that were started at this time or
+    later, in seconds.
     """
-    found: Counter[str] = Counter()
-    for path in results.glob("*/*.json"):
+    for path in sorted(results.glob("*/*.json")):
         if path.name != "machine.json":
-            found.update(_of_file(json.loads(path.read_text()), since))
-    return found
+            for name, value in _of_file(json.loads(path.read_text()), since):
+                yield f"{path.stem} {name}", value
 
 
-def _of_file(content: dict[str, Any], since: float) -> Iterator[str]:
+def _of_file(content: dict[str, Any], since: float) -> Iterator[tuple[str, float | None]]:
     columns = content["result_columns"]
-    for row in content["results"].values():
+    for name, row in content["results"].items():
         entry = dict(zip(columns, row, strict=False))
         if entry.get("started_at", 0) / 1000 < since:
             continue
         values = entry["result"]
-        for value in values if isinstance(values, list) else [None]:
-            yield _outcome(value)
+        for number, value in enumerate(values if isinstance(values, list) else [None]):
+            yield f"{name} {number}", value
+
+
+def outcomes(results: Path, since: float = 0.0) -> Counter[str]:
+    """How many of the figures are "measured", "skipped" and "failed"."""
+    return Counter(_outcome(value) for _, value in figures(results, since))
 
 
 def _outcome(value: float | None) -> str:

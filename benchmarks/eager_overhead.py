@@ -103,23 +103,6 @@ CONTESTANTS = {
 }
 
 
-class EagerOverhead:
-    """The same for asv: one series for each library."""
-
-    params = tuple(CONTESTANTS)
-    param_names = ("library",)
-
-    def setup(self, library: str) -> None:
-        try:
-            self.run = CONTESTANTS[library](1000)
-        except ImportError as error:
-            raise NotImplementedError(str(error)) from error  # asv's way to skip
-        self.run()
-
-    def time_chain_of_1000(self, library: str) -> None:
-        self.run()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--operations", type=int, default=1000)

@@ -183,6 +183,22 @@ def test_a_failure_of_asv_is_passed_on(measure, tmp_path, monkeypatch):
     assert measure.main(["run", "HEAD^!"]) == 2
 
 
+def test_noise_is_the_spread_of_what_every_run_has(monkeypatch):
+    monkeypatch.syspath_prepend(SUITE)
+    noise = load("asv_noise", SUITE / "noise.py")
+    first = {
+        "f training.A.time_x 0": 1.0,
+        "f training.A.time_x 1": 2.0,
+        "f memory.B.peakmem_y 0": 4.0,
+    }
+    second = {"f training.A.time_x 0": 1.5, "f training.A.time_x 1": 2.0, "f only.C.time_z 0": 9.0}
+    found = noise.spreads([first, second])
+    assert found == {"training": [(0.0, "training.A.time_x"), (0.5, "training.A.time_x")]}
+    assert noise.table(found).splitlines()[1].split()[:8] == [
+        "training", "2", "25.0", "%", "50.0", "%", "50.0", "%",
+    ]  # fmt: skip
+
+
 def test_the_wheels_of_a_commit_are_its_own(tmp_path):
     packages = load("asv_packages", SUITE / "packages.py")
     (tmp_path / "plugins" / "only").mkdir(parents=True)

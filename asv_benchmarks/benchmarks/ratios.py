@@ -1,38 +1,39 @@
-"""How many times as long a peer takes as we do: above 1, we are faster.
-
-A B B A in processes of their own, after both have shown the same losses.
-"""
+"""How many times as long a peer takes as we do: above 1, we are faster."""
 
 from __future__ import annotations
 
-import importlib.util
-
 from . import common
 
-#: The rows of benchmarks/compare_peers.py: the tiny network, mlp, lenet, adam-paper-cnn, resnet20.
-ROWS = ("S", "W1", "W2", "W3", "W4")
-#: Candidate → the module that it needs.
-PEERS = {"torch": "torch", "torch channels_last": "torch", "jax": "jax"}
-ROUNDS, THREADS = 4, 2
+#: Rows and peers of benchmarks/compare_peers.py: the tiny network, mlp, lenet, adam-paper-cnn,
+#: resnet20; Adam and SGD with momentum alone.
+ROWS = ("S", "W1", "W2", "W3", "W4", "O1", "O2")
+PEERS = ("torch", "torch channels_last", "torch fused", "jax")
+ROUNDS, SECONDS, THREADS = 4, 0.3, 2
 
 
 class Ratio:
-    params = (ROWS, ("numpy", "numpy+kernels"), tuple(PEERS))
+    """A B B A in processes of their own, after both have shown the same losses."""
+
+    params = (ROWS, ("numpy", "numpy+kernels"), PEERS)
     param_names = ("row", "ours", "peer")
     timeout = 600
     unit = "peer's time / ours"
 
     def setup(self, row: str, ours: str, peer: str) -> None:
         common.open_backend(ours)
-        self.script = common.script("compare_peers")
-        candidates = common.script("peers.candidates")
-        if row not in candidates.ROWS or peer not in candidates.CANDIDATES:
-            raise common.Skip(f"benchmarks/peers has no {peer} for {row}")
-        if importlib.util.find_spec(PEERS[peer]) is None:
-            raise common.Skip(f"{PEERS[peer]} is not installed")
+        try:
+            self.comparing = common.script("peers.comparing")
+            candidates = common.script("peers.candidates")
+        except ImportError as error:
+            raise common.Skip(f"benchmarks/peers cannot compare: {error}") from error
+        reason = candidates.missing(peer)
+        if reason is not None:
+            raise common.Skip(f"{peer}: {reason}")
+        if not candidates.in_row([peer], self.comparing.ROWS[row]):
+            raise common.Skip(f"{peer} does not take part in {row}")
 
     def track_peer_over_ours(self, row: str, ours: str, peer: str) -> float:
-        found = self.script.compare(row, [ours, peer], ROUNDS, THREADS)
+        found = self.comparing.compare(row, [ours, peer], ROUNDS, SECONDS, THREADS)
         return found["median_ms"][peer] / found["median_ms"][ours]
 
 
