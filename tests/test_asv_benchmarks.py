@@ -13,6 +13,7 @@ import subprocess
 import sys
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,6 +99,29 @@ def test_each_benchmark_runs_at_its_smallest(suite, file, monkeypatch):
         pytest.skip("; ".join(skipped))
     assert expected
     assert ran == expected, skipped
+
+
+def test_ratios_fit_what_compare_peers_offers(suite):
+    ratios = suite("ratios")
+    instance = ratios.Ratio()
+    try:
+        contextvars.copy_context().run(instance.setup, "S", "numpy", "torch")
+    except NotImplementedError as reason:
+        pytest.skip(str(reason))
+    rows, peers = (suite("common").script(f"peers.{name}") for name in ("rows", "candidates"))
+    assert set(ratios.ROWS) <= set(rows.ROWS)
+    assert set(ratios.PEERS) <= set(peers.PEERS)
+    asked = []
+
+    def compare(key, names, rounds, seconds, threads):
+        asked.append((key, names))
+        return {"median_ms": {"numpy": 2.0, "torch": 3.0}}
+
+    wanted = inspect.signature(instance.comparing.compare).parameters
+    assert list(wanted) == list(inspect.signature(compare).parameters)
+    instance.comparing = SimpleNamespace(compare=compare)
+    assert instance.track_peer_over_ours("S", "numpy", "torch") == 1.5
+    assert asked == [("S", ["numpy", "torch"])]
 
 
 def test_every_group_has_its_file():
@@ -234,10 +258,13 @@ def run_asv(tmp_path):
         text.replace('"benchmark_dir": "benchmarks"', f'"benchmark_dir": {benchmarks}')
     )
 
+    # asv writes what it knows of the machine to the home folder; git goes on with its settings.
+    own = {"HOME": str(tmp_path), "GIT_CONFIG_GLOBAL": str(Path.home() / ".gitconfig")}
+
     def call(*arguments, **environment):
         return subprocess.run(
             [sys.executable, *arguments, "--config", str(config)], capture_output=True, text=True,
-            timeout=120, cwd=tmp_path, env={**os.environ, "HOME": str(tmp_path), **environment},
+            timeout=120, cwd=tmp_path, env={**os.environ, **own, **environment},
         )  # fmt: skip
 
     return call

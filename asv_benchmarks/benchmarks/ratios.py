@@ -23,13 +23,13 @@ class Ratio:
         common.open_backend(ours)
         try:
             self.comparing = common.script("peers.comparing")
-            candidates = common.script("peers.candidates")
+            candidates, rows = common.script("peers.candidates"), common.script("peers.rows").ROWS
         except ImportError as error:
             raise common.Skip(f"benchmarks/peers cannot compare: {error}") from error
         reason = candidates.missing(peer)
         if reason is not None:
             raise common.Skip(f"{peer}: {reason}")
-        if not candidates.in_row([peer], self.comparing.ROWS[row]):
+        if not candidates.in_row([peer], rows[row]):
             raise common.Skip(f"{peer} does not take part in {row}")
 
     def track_peer_over_ours(self, row: str, ours: str, peer: str) -> float:
