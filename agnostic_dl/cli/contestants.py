@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agnostic_dl import backends, plugins
 from agnostic_dl.backends import Backend
+from agnostic_dl.errors import BackendUnavailable
 
 ALL = "kernels"
 #: Left out unless it is asked for: it checks, and is slow at it.
@@ -53,20 +54,23 @@ def _kernel_plugins(backend: str) -> list[str]:
 def _open(label: str) -> Backend | str:
     """The backend, or the reason why it cannot be used here."""
     name, *kernels = label.split("+")
-    reason = backends.BackendInfo(name, "", "").reason if _installed(name) else None
-    if reason is not None:
-        return reason
-    plain = backends.create(name, kernels=())
-    if not kernels:
-        return plain
-    faster = backends.create(name, kernels=None if kernels == [ALL] else kernels)
-    if all(plain.kernels.get(n) is kernel for n, kernel in faster.kernels.items()):
-        return _idle(name)
-    return faster
+    library = name.partition(":")[0]
+    if library in plugins.names("backend"):
+        reason = backends.BackendInfo(library, "", "").reason
+        if reason is not None:
+            return reason
+    try:
+        plain = backends.create(name, kernels=())
+        faster = backends.create(name, kernels=None if kernels == [ALL] else kernels)
+    except BackendUnavailable as error:  # the device is absent
+        return str(error)
+    return _idle(library) if kernels and _same(plain, faster) else faster
 
 
-def _installed(name: str) -> bool:
-    return name in plugins.names("backend")
+def _same(plain: Backend, faster: Backend) -> bool:
+    """Whether kernel plugins have added nothing."""
+    kernels = all(plain.kernels.get(n) is kernel for n, kernel in faster.kernels.items())
+    return kernels and len(faster.rewrites) == len(plain.rewrites)
 
 
 def _idle(backend: str) -> str:
@@ -74,5 +78,8 @@ def _idle(backend: str) -> str:
     names = _kernel_plugins(backend)
     if not names:
         return f"no kernel plugin for {backend} is installed"
-    broken = [f"{i.name}: {i.error}" for i in plugins.infos("kernels") if i.error is not None]
+    broken = [
+        f"{info.name}: {info.error}" for info in plugins.infos("kernels")
+        if info.name in names and info.error is not None
+    ]  # fmt: skip
     return "; ".join(broken) or f"{', '.join(names)}: no kernel can be used (see plugins doctor)"

@@ -87,6 +87,13 @@ def test_who_cannot_take_part_is_named_with_the_reason(cli, monkeypatch):
     assert result.err == "error: nothing was measured: strict: its abacus is broken\n"
 
 
+def test_a_device_that_is_absent_is_a_reason(cli):
+    result = cli("bench", *SHORT, "--backends", "strict:nowhere")
+    assert result.code == 1
+    assert "nothing was measured: strict:nowhere: " in result.err
+    assert "nowhere" in result.err.partition("strict:nowhere: ")[2]
+
+
 def test_kernel_plugins_that_are_not_there(cli):
     result = cli("bench", *SHORT, "--backends", "strict+kernels")
     assert result.code == 1
