@@ -26,7 +26,7 @@ def prepared(label: str, model: str, size: int, *, capture: bool) -> tuple[Any, 
 class EagerStep:
     params = (common.BACKENDS, common.MODELS, common.BATCHES)
     param_names = ("backend", "model", "batch")
-    timeout = 180
+    timeout = 600
 
     def setup(self, backend: str, model: str, batch: int) -> None:
         self.backend, self.step, *self.batch = prepared(backend, model, batch, capture=False)
@@ -39,7 +39,7 @@ class EagerStep:
 class CapturedStep:
     params = (common.BACKENDS, common.MODELS, common.BATCHES)
     param_names = ("backend", "model", "batch")
-    timeout = 180
+    timeout = 600
 
     def setup(self, backend: str, model: str, batch: int) -> None:
         self.backend, self.step, *self.batch = prepared(backend, model, batch, capture=True)
