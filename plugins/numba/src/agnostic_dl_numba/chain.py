@@ -1,0 +1,88 @@
+"""Chains of elementwise operations, an optimizer's update above all, as one compiled loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ctypes import c_ssize_t, c_void_p
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from agnostic_dl.extend import Instruction
+from agnostic_dl_numba.compiled import chain_function
+from agnostic_dl_numba.source import ChainSource
+from agnostic_dl_numpy import threads
+from agnostic_dl_numpy.plan import Call, Kernel
+
+#: Elements below which another thread would cost more than it brings.
+ALONE = 1 << 15
+#: Elements of a piece: long enough to be worth a call, short enough to share out evenly.
+PIECE = 1 << 17
+
+_DTYPES = ("float32", "float64")
+
+
+class ChainKernel(Kernel):
+    """One loop for a chain: each array is read once and written once."""
+
+    def bind(self, instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
+        """See :class:`Kernel`; None for other dtypes and shapes, and for unknown operations."""
+        if not _takes(operands, outs):
+            return None
+        dtype = outs[0].dtype.name
+        plain = [a if a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in operands]
+        memory, places = _places([*plain, *outs])
+        scalars = frozenset(k for k, array in enumerate(operands) if array.shape == ())
+        try:
+            text = ChainSource(instruction, places, scalars, dtype).text
+        except ValueError:
+            return None
+        function = chain_function(text, dtype, len(memory))
+        if function is None:
+            return None
+        orders = [partial(np.copyto, p, a) for p, a in zip(plain, operands) if p is not a]
+        return _sequence([*orders, _call(function, memory, outs[0].size)])
+
+
+def _takes(operands: list[Any], outs: list[Any]) -> bool:
+    first = outs[0]
+    if first.shape == () or first.dtype.name not in _DTYPES or not first.dtype.isnative:
+        return False
+    if not all(isinstance(a, np.ndarray) and a.dtype == first.dtype for a in (*operands, *outs)):
+        return False
+    if not all(out.shape == first.shape and out.flags.c_contiguous for out in outs):
+        return False
+    return all(a.shape in (first.shape, ()) for a in operands)
+
+
+def _places(arrays: list[Any]) -> tuple[list[Any], list[int]]:
+    """Arrays that begin at different places, and for each of *arrays* which of them it is."""
+    memory: dict[int, Any] = {}
+    for array in arrays:
+        memory.setdefault(array.ctypes.data, array)
+    numbers = {address: k for k, address in enumerate(memory)}
+    return list(memory.values()), [numbers[array.ctypes.data] for array in arrays]
+
+
+def _call(function: Callable[..., Any], memory: list[Any], total: int) -> Call:
+    addresses = [c_void_p(array.ctypes.data) for array in memory]
+    pieces = [(0, total)] if total < ALONE else threads.pieces(total, PIECE)
+    calls: list[Any] = [
+        partial(function, *addresses, c_ssize_t(start), c_ssize_t(stop)) for start, stop in pieces
+    ]
+    calls[0].memory = memory  # which the addresses are of: it must live as long
+    if len(calls) == 1:
+        return calls[0]
+    return partial(threads.spread, lambda index: calls[index](), len(calls))
+
+
+def _sequence(calls: list[Any]) -> Call:
+    if len(calls) == 1:
+        return calls[0]
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
