@@ -25,8 +25,9 @@ from agnostic_dl.extend import (
 )
 from agnostic_dl.primitives.program import interpret
 from agnostic_dl_numpy.plan import Kernel, compile_program
-from agnostic_dl_numpy.plan.chains import PIECE, accepts
+from agnostic_dl_numpy.plan.chains import PIECE
 from agnostic_dl_numpy.plan.memory import Need, offsets
+from agnostic_dl_numpy.plan.pointwise import accepts
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from agnostic_dl.extend import Instruction
 from agnostic_dl_numba.compiled import chain_function
-from agnostic_dl_numba.source import ChainSource
+from agnostic_dl_numba.source import ChainSource, UnknownChain
 from agnostic_dl_numpy import threads
 from agnostic_dl_numpy.plan import Call, Kernel
 
@@ -20,40 +20,43 @@ ALONE = 1 << 15
 #: Elements of a piece: long enough to be worth a call, short enough to share out evenly.
 PIECE = 1 << 17
 
-_DTYPES = ("float32", "float64")
-
 
 class ChainKernel(Kernel):
     """One loop for a chain: each array is read once and written once."""
 
     def bind(self, instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
         """See :class:`Kernel`; None for other dtypes and shapes, and for unknown operations."""
-        if not _takes(operands, outs):
+        dtype = _dtype(operands, outs)
+        if dtype is None:
             return None
-        dtype = outs[0].dtype.name
         plain = [a if a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in operands]
         memory, places = _places([*plain, *outs])
+        kinds = tuple(array.dtype.name for array in memory)
         scalars = frozenset(k for k, array in enumerate(operands) if array.shape == ())
         try:
-            text = ChainSource(instruction, places, scalars, dtype).text
-        except ValueError:
+            text = ChainSource(instruction, places, kinds, scalars, dtype).text
+        except UnknownChain:
             return None
-        function = chain_function(text, dtype, len(memory))
+        function = chain_function(text, kinds)
         if function is None:
             return None
-        orders = [partial(np.copyto, p, a) for p, a in zip(plain, operands) if p is not a]
+        orders = [
+            partial(np.copyto, p, a) for p, a in zip(plain, operands, strict=True) if p is not a
+        ]
         return _sequence([*orders, _call(function, memory, outs[0].size)])
 
 
-def _takes(operands: list[Any], outs: list[Any]) -> bool:
-    first = outs[0]
-    if first.shape == () or first.dtype.name not in _DTYPES or not first.dtype.isnative:
-        return False
-    if not all(isinstance(a, np.ndarray) and a.dtype == first.dtype for a in (*operands, *outs)):
-        return False
-    if not all(out.shape == first.shape and out.flags.c_contiguous for out in outs):
-        return False
-    return all(a.shape in (first.shape, ()) for a in operands)
+def _dtype(operands: list[Any], outs: list[Any]) -> str | None:
+    """The chain's one float dtype; None: these arrays are not for the kernel."""
+    shape, arrays = outs[0].shape, (*operands, *outs)
+    if not all(isinstance(a, np.ndarray) and a.dtype.isnative for a in arrays):
+        return None
+    if shape == () or not all(a.shape == shape and a.flags.c_contiguous for a in outs):
+        return None
+    if not all(a.shape in (shape, ()) for a in operands):
+        return None
+    names = {a.dtype.name for a in arrays} - {"bool"}
+    return names.pop() if names in ({"float32"}, {"float64"}) else None
 
 
 def _places(arrays: list[Any]) -> tuple[list[Any], list[int]]:

@@ -11,8 +11,8 @@ from agnostic_dl_numba import files, library
 
 
 @cache
-def chain_function(text: str, dtype: str, count: int) -> Callable[..., Any] | None:
-    """The chain of that text as a C function of *count* addresses, start and stop.
+def chain_function(text: str, kinds: tuple[str, ...]) -> Callable[..., Any] | None:
+    """The chain of that text as a C function of addresses of these dtypes, start and stop.
 
     It takes ctypes' own objects, which are made once. None: Numba is not there or did not compile
     it, which was said in a warning.
@@ -21,7 +21,7 @@ def chain_function(text: str, dtype: str, count: int) -> Callable[..., Any] | No
     if numba is None:
         return None
     try:
-        made = _compiled(numba, text, dtype, count)
+        made = _compiled(numba, text, kinds)
     except Exception as error:  # whatever a compiler's release may raise: there is another way
         library.give_up("able to compile a chain", error)
         return None
@@ -30,10 +30,11 @@ def chain_function(text: str, dtype: str, count: int) -> Callable[..., Any] | No
     return function
 
 
-def _compiled(numba: Any, text: str, dtype: str, count: int) -> Any:
+def _compiled(numba: Any, text: str, kinds: tuple[str, ...]) -> Any:
     """By the file of this text, which Numba's own cache lies beside; else for this process only."""
-    pointer = numba.types.CPointer(getattr(numba.types, dtype))
-    signature = numba.types.void(*[pointer] * count, numba.types.intp, numba.types.intp)
+    types = numba.types
+    items = [types.uint8 if kind == "bool" else getattr(types, kind) for kind in kinds]
+    signature = types.void(*map(types.CPointer, items), types.intp, types.intp)
     path = files.stored(text)
     if path is not None:
         try:
