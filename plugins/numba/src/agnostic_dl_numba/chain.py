@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agnostic_dl.extend import Instruction
-from agnostic_dl_numba.compiled import chain_function
+from agnostic_dl_numba.compiled import compiled
 from agnostic_dl_numba.source import ChainSource, UnknownChain
 from agnostic_dl_numpy import threads
 from agnostic_dl_numpy.plan import Call, Kernel
@@ -37,7 +37,8 @@ class ChainKernel(Kernel):
             text = ChainSource(instruction, places, kinds, scalars, dtype).text
         except UnknownChain:
             return None
-        function = chain_function(text, kinds)
+        arguments = ["uint8*" if kind == "bool" else f"{kind}*" for kind in kinds]
+        function = compiled(text, (*arguments, "intp", "intp"))
         if function is None:
             return None
         orders = [

@@ -39,7 +39,7 @@ def stored(text: str) -> Path | None:
         place = folder()
         # What is compiled is loaded without a question: nobody else may write here.
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = place / f"chain_{name}.py"
+        path = place / f"loop_{name}.py"
         if not _holds(path, text):
             _write(path, text)
         return path if _is_mine(place) and os.access(place, os.W_OK) else None

@@ -42,7 +42,7 @@ from math import cos, exp, expm1, inf, log, log1p, nan, sin, sqrt, tanh
 from numpy import ceil, {dtype}, floor, trunc, uint8
 
 
-def chain({parameters}, start, stop):
+def run({parameters}, start, stop):
     zero, one = {dtype}(0.0), {dtype}(1.0)
 {before}
     for i in range(start, stop):
