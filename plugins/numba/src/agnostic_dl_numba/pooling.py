@@ -19,6 +19,8 @@ Borders = tuple[Pair, Pair]
 
 #: Places of a window, at most: their loop is written out for each of them.
 _PLACES = 16
+#: Channels, at least: the loops are over them.
+_CHANNELS = 4
 #: Elements of a piece of the batch.
 _PIECE = 1 << 16
 
@@ -83,6 +85,8 @@ def _pool(
     if not _lie_in_order(like) or kernel[0] * kernel[1] > _PLACES:
         return None
     batch, channels = like.shape[0], like.shape[3]
+    if channels < _CHANNELS:
+        return None
     return _made(kind, batch, (*size,), channels, like.dtype.name, kernel, stride, padding)
 
 
