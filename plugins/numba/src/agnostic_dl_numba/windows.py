@@ -29,8 +29,8 @@ class Kind(NamedTuple):
     border: str | None = None
 
 
-# The larger, and NaN where one is: b where a > b is not so, but a where that is NaN. As two choices,
-# and not as one of "a > b or a != a", which is twice as slow.
+# The larger, and NaN where one is: b where a > b is not so, but a where that is NaN. Two choices
+# are twice as fast as one by "a > b or a != a".
 _LARGER = ("m = a if a > b else b", "a = m if a == a else a")
 
 #: Channels of a loop whose length is known when it is compiled, and which is then no loop at all.
