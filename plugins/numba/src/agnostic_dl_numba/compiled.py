@@ -57,7 +57,7 @@ def _without(numba: Any, text: str, signature: Any) -> Any:
 
 def _defined(text: str, name: str) -> Callable[..., Any]:
     """The function `run` of a text; beside it there may be a `window`, of arrays that lie apart."""
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": __name__}  # which Numba imports where it loads a file
     exec(compile(text, name, "exec"), names)
     if "window" in names:
         from agnostic_dl_numba import pointers
