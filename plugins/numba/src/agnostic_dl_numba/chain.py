@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agnostic_dl.extend import Instruction
+from agnostic_dl.extend import CHAIN, Instruction
 from agnostic_dl_numba.compiled import compiled
 from agnostic_dl_numba.source import ChainSource, UnknownChain
 from agnostic_dl_numpy import threads
@@ -45,6 +45,18 @@ class ChainKernel(Kernel):
             partial(np.copyto, p, a) for p, a in zip(plain, operands, strict=True) if p is not a
         ]
         return _sequence([*orders, _call(function, memory, outs[0].size)])
+
+
+class SingleKernel(Kernel):
+    """The same loop for one operation that NumPy needs several passes for; in plans alone."""
+
+    def bind(self, instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
+        """See :class:`Kernel`."""
+        chain = Instruction(CHAIN, instruction.reads, instruction.outs, {"code": (instruction,)})
+        return CHAINS.bind(chain, operands, outs)
+
+
+CHAINS, SINGLE = ChainKernel(), SingleKernel()
 
 
 def _dtype(operands: list[Any], outs: list[Any]) -> str | None:

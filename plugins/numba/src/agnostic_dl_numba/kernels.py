@@ -1,4 +1,7 @@
-"""The table of the kernels."""
+"""The table of the kernels.
+
+A sum or a product by itself is as fast by NumPy: both wait for memory.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from typing import Any
 
 from agnostic_dl.extend import CHAIN
 from agnostic_dl_numba import noise, pooling
-from agnostic_dl_numba.chain import ChainKernel
+from agnostic_dl_numba.chain import CHAINS, SINGLE
 
 KERNELS: dict[str, Any] = {
-    CHAIN: ChainKernel(),
+    CHAIN: CHAINS,
+    "relu": SINGLE,
+    "relu_grad": SINGLE,
     "max_pool2d": pooling.max_pool2d,
     "max_pool2d_grad": pooling.max_pool2d_grad,
     "avg_pool2d": pooling.avg_pool2d,
