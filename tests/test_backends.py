@@ -253,7 +253,8 @@ def agnostic_dl_rewrites(backend_name):
 """
 
 
-def test_what_one_kernel_declines_the_next_computes(install):
+def test_what_one_kernel_declines_the_next_computes(install, monkeypatch):
+    monkeypatch.delenv("AGNOSTIC_DL_KERNELS", raising=False)
     for k in (5, 7):
         module, source = f"modest_{k}", MODEST.replace("PRIORITY", str(k))
         install(f"modest-{k}", {KERNELS: {f"numpy.m{k}": module}}, {module: source})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from agnostic_dl.autograd.operators import ArrayObject
 from agnostic_dl.primitives import PRIMITIVES, Primitive
-from agnostic_dl.testing.samples import Draw
+from agnostic_dl.testing.samples import Draw, waves
 from agnostic_dl.testing.table import OPERATIONS
 
 
@@ -110,31 +109,26 @@ def large_calls(name: str, xp: Any) -> Iterator[Call]:
     primitive = PRIMITIVES[name]
     choices = [shapes, (shapes[0], shapes[0][-1:])] if len(shapes) == 2 and not static else [shapes]
     for chosen in choices if name != "matmul" else [shapes]:
-        arrays = tuple(_waves(xp, shape, 1.7 + k) for k, shape in enumerate(chosen))
+        arrays = tuple(waves(xp, shape, 1.7 + k) for k, shape in enumerate(chosen))
         yield Call(primitive, arrays, {**primitive.defaults, **static})
 
 
 def _pooled(xp: Any, name: str) -> Call:
-    image = _waves(xp, _IMAGE, 1.7)
+    image = waves(xp, _IMAGE, 1.7)
     out, winner = PRIMITIVES["max_pool2d_winners"].forward(xp, image, **_POOL)
-    g = _waves(xp, out.shape, 2.7)
+    g = waves(xp, out.shape, 2.7)
     if name == "max_pool2d_grad":
         return Call(PRIMITIVES[name], (g, image, out), _POOL)
     return Call(PRIMITIVES[name], (g, winner), {**_POOL, "size": _IMAGE[1:3]})
 
 
 def _normalised(xp: Any) -> Call:
-    x, g, weight = (_waves(xp, shape, 1.7) for shape in (_IMAGE, _IMAGE, (16,)))
+    x, g, weight = (waves(xp, shape, 1.7) for shape in (_IMAGE, _IMAGE, (16,)))
     static = {"eps": 1e-5}
     bias = xp.zeros_like(weight)
     _, mean, var, positive = PRIMITIVES["batch_norm_relu"].forward(xp, x, weight, bias, **static)
     arrays = (g, x, mean, var, weight, positive)
     return Call(PRIMITIVES["batch_norm_relu_gradients"], arrays, static)
-
-
-def _waves(xp: Any, shape: tuple[int, ...], step: float) -> Any:
-    flat = xp.sin(step * xp.arange(math.prod(shape), dtype=xp.float64)) + 1.2
-    return xp.astype(xp.reshape(flat, shape), xp.float32)
 
 
 def _mark(arg: Any, name: str, seen: list[Call]) -> Any:

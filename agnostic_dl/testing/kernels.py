@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +12,20 @@ from agnostic_dl import plugins
 from agnostic_dl.backends import Backend, create
 from agnostic_dl.errors import ConformanceError
 from agnostic_dl.primitives import PRIMITIVES
+from agnostic_dl.primitives.chains import CHAIN
+from agnostic_dl.primitives.program import DTYPE, Instruction, Literal
 from agnostic_dl.testing.calls import Call, calls_of, known, large_calls
+from agnostic_dl.testing.chains import ChainCase, chain_cases
 from agnostic_dl.testing.report import Broken, NotRun, Report, judge
 
 #: dtype → the largest error allowed, relative to the largest number of the expected array.
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "complex128": 1e-12, "complex64": 1e-5}
 #: How many random calls of each kernel, each in three forms.
 COUNT = 12
+#: A forward kernel and its adjoint that hand a mask on in a form of their own.
+_MASKED = ("batch_norm_relu", "batch_norm_relu_gradients")
+#: How many random chains, each in four forms.
+CHAINS = 16
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ def _subject(name: str) -> Subject:
 
 def compare_kernel(subject: Subject, name: str) -> str:
     """Compare one kernel of the subject with its reference: how many calls it took, in words."""
+    if name == CHAIN:
+        return compare_chains(subject, name)
     if not known(name):
         raise Broken("there is no primitive of this name: it would never be called")
     kernel = subject.kernels[name]
@@ -61,13 +71,28 @@ def compare_kernel(subject: Subject, name: str) -> str:
         raise Broken(f"expected a function, got {type(kernel).__name__}")
     taken = declined = 0
     for call in _variants(name, subject.backend):
-        if check_call(subject.backend, _with_own_mask(subject, name), call):
-            taken += 1
-        else:
-            declined += 1
+        found = check_call(subject.backend, _with_own_mask(subject, name), call)
+        if hasattr(kernel, "bind") and name not in _MASKED:
+            found = check_bound(subject.backend, kernel, call) or found
+        taken, declined = taken + found, declined + (not found)
+    return _counted("calls", taken, declined)
+
+
+def _counted(what: str, taken: int, declined: int) -> str:
     if not taken:
-        raise NotRun(f"it declines all {declined} calls")
-    return f"{taken} calls" + (f", {declined} declined" if declined else "")
+        raise NotRun(f"it declines all {declined} {what}")
+    return f"{taken} {what}" + (f", {declined} declined" if declined else "")
+
+
+def compare_chains(subject: Subject, name: str) -> str:
+    """Compare a kernel for chains with the references of their instructions, also in place."""
+    kernel, xp = subject.kernels[name], subject.backend.xp
+    if not callable(getattr(kernel, "bind", None)):
+        raise Broken(f"expected a kernel with `bind`, got {type(kernel).__name__}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of NaN and infinities, which some chains are given
+        found = [check_chain(subject.backend, kernel, case) for case in chain_cases(xp, CHAINS)]
+    return _counted("chains", sum(found), found.count(False))
 
 
 def _with_own_mask(subject: Subject, name: str) -> Callable[..., Any]:
@@ -76,11 +101,11 @@ def _with_own_mask(subject: Subject, name: str) -> Callable[..., Any]:
     The form of that mask is the kernels' own, and nothing else reads it.
     """
     kernel = subject.kernels[name]
-    if name == "batch_norm_relu":
+    if name == _MASKED[0]:
         return lambda *a, **static: _without_mask(kernel(*a, **static), *a, **static)
-    if name != "batch_norm_relu_gradients":
+    if name != _MASKED[1]:
         return kernel
-    forward = subject.kernels["batch_norm_relu"]
+    forward = subject.kernels[_MASKED[0]]
 
     def with_mask(
         xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, _: Any, **s: Any
@@ -145,6 +170,69 @@ def check_call(backend: Backend, kernel: Callable[..., Any], call: Call) -> bool
         return False
     compare(backend, str(call), got, backend, call.reference(backend.xp))
     return True
+
+
+def check_bound(backend: Backend, kernel: Any, call: Call) -> bool:
+    """Compare one call of a kernel that is bound to its arrays first; False: it declines."""
+    numbers = iter(range(len(call.arrays)))
+    arrays = [a for a in call.arrays if hasattr(a, "shape")]
+    ins = tuple(next(numbers) if hasattr(a, "shape") else Literal(a) for a in call.arrays)
+    expected = call.reference(backend.xp)
+    several = isinstance(expected, tuple)
+    made = list(expected) if several else [expected]
+    static = dict(call.static)
+    if DTYPE in static and static[DTYPE] is not None:
+        static[DTYPE] = _dtype_name(static[DTYPE])
+    outs = tuple(range(len(arrays), len(arrays) + len(made)))
+    instruction = Instruction(call.primitive.name, ins, outs, static, several)
+    return _check_binding(backend, kernel, instruction, list(call.arrays), made, {}, str(call))
+
+
+def check_chain(backend: Backend, kernel: Any, case: ChainCase) -> bool:
+    """Compare one chain with the references of its instructions; False: it declines."""
+    return _check_binding(
+        backend, kernel, case.chain, case.arrays, case.expected, case.taken_over, str(case)
+    )
+
+
+def _check_binding(
+    backend: Backend, kernel: Any, instruction: Instruction, operands: list[Any],
+    expected: list[Any], taken_over: Mapping[int, int], what: str,
+) -> bool:  # fmt: skip
+    """Bind once and call twice, on memory that is filled anew; *taken_over*: output → operand."""
+    xp = backend.xp
+    if any(not hasattr(out, "shape") for out in expected):
+        return False
+    given = [_plain(xp, a) if k in taken_over.values() else a for k, a in enumerate(operands)]
+    outs = [
+        given[taken_over[k]] if k in taken_over else xp.zeros_like(_plain(xp, out))
+        for k, out in enumerate(expected)
+    ]
+    kept = [_plain(xp, a) if hasattr(a, "shape") else a for a in operands]
+    try:
+        call = kernel.bind(instruction, given, outs)
+        for _ in range(0 if call is None else 2):
+            for array, values in zip(given, kept, strict=True):
+                if hasattr(array, "shape"):
+                    array[...] = values
+            call()
+            for k, (out, right) in enumerate(zip(outs, expected, strict=True)):
+                compare(backend, f"{what}: output {k}", out, backend, right)
+    except Broken:
+        raise
+    except Exception as error:
+        raise Broken(f"{what} raises {type(error).__name__}: {error}") from error
+    for k, (array, values) in enumerate(zip(given, kept, strict=True)):
+        may_change = k in taken_over.values() or not hasattr(array, "shape")
+        if not may_change and not _equal(_numbers(backend, array), _numbers(backend, values)):
+            raise Broken(f"{what} writes into an argument")
+    return call is not None
+
+
+def _plain(xp: Any, array: Any) -> Any:
+    """The same numbers in memory of their own that lies in order."""
+    flat = xp.asarray(xp.reshape(array, (-1,)), copy=True)
+    return xp.reshape(flat, array.shape)
 
 
 def compare(ours: Backend, what: str, got: Any, theirs: Backend, expected: Any) -> None:

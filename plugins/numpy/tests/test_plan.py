@@ -24,9 +24,12 @@ from agnostic_dl.extend import (
     rewrite,
 )
 from agnostic_dl.primitives.program import interpret
-from agnostic_dl_numpy.plan import Kernel, compile_program
-from agnostic_dl_numpy.plan.chains import PIECE, accepts
+from agnostic_dl.testing.kernels import Subject, compare_kernel
+from agnostic_dl.testing.programs import update_program
+from agnostic_dl_numpy.plan import Kernel, chains, compile_program
+from agnostic_dl_numpy.plan.chains import PIECE
 from agnostic_dl_numpy.plan.memory import Need, offsets
+from agnostic_dl_numpy.plan.pointwise import accepts
 
 
 @pytest.fixture(autouse=True)
@@ -185,7 +188,7 @@ def chain_program(size, ops):
 
 
 OPS = [(2, "add"), (2, "multiply"), (1, "square"), (1, "negative"), (3, "multiply"), (4, "add"),
-       (2, "maximum"), (1, "tanh"), (1, "abs")]  # fmt: skip
+       (2, "maximum"), (1, "tanh"), (1, "abs"), (1, "relu"), (2, "relu_grad")]  # fmt: skip
 
 
 @pytest.mark.parametrize("size", [7, PIECE + 1])
@@ -199,6 +202,49 @@ def test_chains_of_any_operations(ops, size):
     for found, wanted in outcomes:
         for name, array in wanted.items():
             assert np.array_equal(found[name], array, equal_nan=True)
+
+
+class ByChains(Kernel):
+    """The backend's own way of running a chain, as a kernel that the kit can judge."""
+
+    def bind(self, instruction, operands, outs):
+        return chains.bind(instruction, operands, outs)
+
+
+def test_chains_equal_their_references_also_in_place_and_of_truth_values(own_kernels):
+    subject = Subject(own_kernels, {CHAIN: ByChains()})
+    assert "declined" not in compare_kernel(subject, CHAIN)
+
+
+@pytest.mark.parametrize("name", ["adam", "nadam", "radam", "lion", "adadelta"])
+def test_an_elementwise_update_is_one_chain(name):
+    program = chained(update_program(adl.optimizer(name), 100), accepts)
+    long = [i.op for i in program.code if program.values[i.outs[0]].shape != ()]
+    assert long == [CHAIN]
+
+
+def test_what_a_chain_does_not_take():
+    f, half, truth, number = (
+        Value((4,), "float32"), Value((4,), "float16"), Value((4,), "bool"), Value((4,), "int64")
+    )  # fmt: skip
+    values = {0: f, 1: half, 2: truth, 3: number, 4: Value((), "float32")}
+
+    def taken(op, *ins, out):
+        program = Program({**values, 9: out}, (), {}, {})
+        return accepts(program, Instruction(op, ins, (9,)))
+
+    assert taken("greater", 0, Literal(0), out=truth)
+    assert taken("where", 2, 0, Literal(0.0), out=f)
+    assert taken("clip", 0, Literal(None), 4, out=f)
+    assert not taken("add", 2, 2, out=truth)
+    assert not taken("greater", 3, 3, out=truth)
+    assert not taken("where", 0, 0, 0, out=f)
+    assert not taken("where", 2, 3, 3, out=number)
+    assert not taken("add", 0, 1, out=f)
+    assert not taken("clip", 0, 0, 0, out=f)
+    assert not taken("clip", 0, Literal(None), Literal(None), out=f)
+    assert not taken("relu_grad", 1, 1, out=half)
+    assert not taken("add", 4, 4, out=values[4])
 
 
 def test_chains_of_two_dtypes_at_once():

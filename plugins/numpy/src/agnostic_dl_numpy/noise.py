@@ -27,7 +27,7 @@ def dropout_mask(
         return NotImplemented
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         return NotImplemented
-    folded = _fold(key, stream)
+    folded = folded_key(key, stream)
     level = np.array(min(round(keep * 2**32), 2**32 - 1), dtype=np.uint32)
     mask = scratch.result(shape, dtype).reshape(-1)
     half = (size + 1) // 2
@@ -45,7 +45,7 @@ def dropout_mask(
     return mask.reshape(shape)
 
 
-def _fold(key: Any, stream: tuple[int, int]) -> tuple[int, int]:
+def folded_key(key: Any, stream: tuple[int, int]) -> tuple[int, int]:
     """The key of one stream: the generator at the stream's two words."""
     x0, x1 = (np.array([word], dtype=np.uint32) for word in stream)
     _threefry((int(key[0]), int(key[1])), x0, x1)

@@ -13,6 +13,7 @@ from agnostic_dl_numpy import scratch, threads
 from agnostic_dl_numpy.plan import chains, softmax
 from agnostic_dl_numpy.plan.kernel import Call, Kernel
 from agnostic_dl_numpy.plan.memory import same_memory
+from agnostic_dl_numpy.plan.pointwise import UFUNCS
 
 
 class Binder:
@@ -81,7 +82,7 @@ def _nothing() -> None:
 
 
 def _ufunc(name: str) -> Callable[..., Call | None]:
-    function = chains.UFUNCS[name]
+    function = UFUNCS[name]
 
     def make(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
         arrays = [a for a in operands if isinstance(a, np.ndarray)]
@@ -156,7 +157,7 @@ def _ones_like(instruction: Instruction, operands: list[Any], outs: list[Any]) -
 
 
 _SMALL: dict[str, Callable[..., Call | None]] = {
-    **{name: _ufunc(name) for name in chains.UFUNCS},
+    **{name: _ufunc(name) for name in UFUNCS},
     "relu": _relu, "relu_grad": _relu_grad, "matmul": _matmul, "linear": _linear, "sum": _sum,
     "mean": _mean, "ones_like": _ones_like, "softmax_cross_entropy": _calls(softmax.forward),
     "softmax_cross_entropy_grad": _calls(softmax.backward),

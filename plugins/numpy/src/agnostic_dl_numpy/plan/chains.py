@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from agnostic_dl.extend import Instruction, Literal, Program
+from agnostic_dl.extend import Instruction, Literal
 from agnostic_dl_numpy import scratch, threads
+from agnostic_dl_numpy.plan.pointwise import OPERATIONS, result_dtype
 
 #: Elements of a piece. Smaller ones would stay in a nearer cache, but cost more in handing the
 #: interpreter from thread to thread than they save.
@@ -17,29 +18,11 @@ PIECE = 1 << 17
 #: Elements up to which a call's own cost is what counts.
 SMALL = 1 << 14
 
-#: The operations that a chain may have, each as its eager form computes it.
-UFUNCS: dict[str, Any] = {
-    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
-    "square": np.square, "sqrt": np.sqrt, "negative": np.negative, "abs": np.abs, "exp": np.exp,
-    "log": np.log, "log1p": np.log1p, "expm1": np.expm1, "tanh": np.tanh, "maximum": np.maximum,
-    "minimum": np.minimum, "reciprocal": np.reciprocal, "sign": np.sign, "pow": np.power,
-    "sin": np.sin, "cos": np.cos, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc,
-}  # fmt: skip
-
-
-def accepts(program: Program, instruction: Instruction) -> bool:
-    """Whether a chain may have it: real floats of one dtype in and out, and not 0-d alone."""
-    out = program.values[instruction.outs[0]]
-    if instruction.op not in UFUNCS or out.shape == () or not out.dtype.startswith("float"):
-        return False
-    return all(program.values[number].dtype == out.dtype for number in instruction.reads)
-
-
 Place = tuple[str, int]
 
 
 class ChainCode:
-    """A chain as ufuncs over places: inputs, outputs and registers."""
+    """A chain as operations over places: inputs, outputs and registers."""
 
     def __init__(self, chain: Instruction, dtypes: dict[int, Any], aliases: dict[int, int]) -> None:
         """*dtypes*: of the inputs; *aliases*: output → the input whose memory it takes over."""
@@ -67,10 +50,11 @@ class ChainCode:
             if place[0] == "register" and self.last[number] == at:
                 self._free[self._dtypes[number]].append(place[1])
         (number,) = instruction.outs
-        self._dtypes[number] = self._dtypes[instruction.reads[0]]
+        dtypes = [self._dtypes[n] for n in instruction.reads]
+        self._dtypes[number] = result_dtype(instruction.op, dtypes)
         target = self._target(at, number, aliases)
         self.places[number] = target
-        self.steps.append((UFUNCS[instruction.op], operands, target))
+        self.steps.append((OPERATIONS[instruction.op], operands, target))
 
     def _target(self, at: int, number: int, aliases: dict[int, int]) -> Place:
         """An output's own memory, unless what it takes over is still read later in the chain."""
@@ -132,9 +116,9 @@ def _cut(arrays: list[Any], start: int, stop: int) -> list[Any]:
 
 def _execute(code: ChainCode, ins: list[Any], outs: list[Any], registers: list[Any]) -> None:
     places = {"in": ins, "out": outs, "register": registers}
-    for ufunc, operands, (kind, k) in code.steps:
+    for operation, operands, (kind, k) in code.steps:
         arguments = [places[o[0]][o[1]] if isinstance(o, tuple) else o for o in operands]
-        ufunc(*arguments, out=places[kind][k])
+        operation(*arguments, out=places[kind][k])
     for (kind, k), (to, j) in code.copies:
         np.copyto(places[to][j], places[kind][k])
 
@@ -145,15 +129,18 @@ def _small(code: ChainCode, ins: list[Any], outs: list[Any], total: int) -> Call
         "in": ins, "out": outs, "register": [np.empty(total, d) for d in code.registers]
     }  # fmt: skip
     calls = []
-    for ufunc, operands, (kind, k) in code.steps:
+    for operation, operands, (kind, k) in code.steps:
         arguments = [places[o[0]][o[1]] if isinstance(o, tuple) else o for o in operands]
-        # A number becomes an array once, not at each call; in the dtype that it would take.
-        dtype = places[kind][k].dtype
-        bound = [a if isinstance(a, np.ndarray) else np.array(a, dtype) for a in arguments]
-        calls.append(partial(ufunc, *bound, out=places[kind][k]))
+        calls.append(partial(operation, *_as_arrays(arguments), out=places[kind][k]))
     for (kind, k), (to, j) in code.copies:
         calls.append(partial(np.copyto, places[to][j], places[kind][k]))
     return sequence(calls)
+
+
+def _as_arrays(operands: list[Any]) -> list[Any]:
+    """Numbers as arrays, once and not at each call, in the dtype that they would take."""
+    dtype = [a for a in operands if isinstance(a, np.ndarray)][-1].dtype
+    return [a if a is None or isinstance(a, np.ndarray) else np.array(a, dtype) for a in operands]
 
 
 def sequence(calls: list[Callable[[], Any]]) -> Callable[[], None]:

@@ -6,11 +6,11 @@ from typing import Any
 
 from agnostic_dl.extend import Instruction, Literal, Program, chained, optimize, rewrite
 from agnostic_dl_numpy.plan.binding import Binder
-from agnostic_dl_numpy.plan.chains import accepts
 from agnostic_dl_numpy.plan.kernel import Call
 from agnostic_dl_numpy.plan.memory import aligned_array
 from agnostic_dl_numpy.plan.placing import Places
 from agnostic_dl_numpy.plan.plan import Bound, NumpyPlan
+from agnostic_dl_numpy.plan.pointwise import accepts
 
 
 def compile_program(program: Program, backend: Any, like: NumpyPlan | None = None) -> NumpyPlan:
