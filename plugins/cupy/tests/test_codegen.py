@@ -137,20 +137,48 @@ def _compare(program, chain, outs, expected):
                 np.testing.assert_array_equal(out, expected[name], err_msg=name)
 
 
+def in_float32(chain, values, held):
+    """The chain by the primitives on float32, and bfloat16's numbers rounded by ml_dtypes."""
+    import ml_dtypes
+
+    def short(number, array):
+        short = values[number].dtype == "bfloat16"
+        return array.astype(ml_dtypes.bfloat16).astype(np.float32) if short else array
+
+    held = {n: np.asarray(a, np.float32) for n, a in held.items()}
+    for i in chain.static["code"]:
+        (made,) = i.outs
+        operands = [
+            short(made, np.float32(o.value)) if isinstance(o, Literal) and o.value is not None
+            else o.value if isinstance(o, Literal) else held[o] for o in i.ins
+        ]  # fmt: skip
+        static = {**i.static, "dtype": np.dtype("float32")} if "dtype" in i.static else i.static
+        held[made] = short(made, np.asarray(adl.extend.PRIMITIVES[i.op].run(operands, static)))
+    return held
+
+
 @needs_host
-def test_bfloat16_gradients_are_widened_exactly(tmp_path):
-    program = recorded(adl.optimizer("sgd"), "float32", "bfloat16")
+@pytest.mark.parametrize(
+    ("optimizer", "dtype", "grad"), [c for c in CASES if "bfloat16" in c.values]
+)
+def test_in_bfloat16_each_operation_is_float32s_rounded_once(optimizer, dtype, grad, tmp_path):
+    """The oracle: float32's operations by NumPy, each result rounded by ml_dtypes."""
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is absent: no bfloat16 here")
+    program = recorded(optimizer, dtype, grad)
     chain = chain_of(program)
+    kinds = {n: ml_dtypes.bfloat16 if v.dtype == "bfloat16" else v.dtype
+             for n, v in program.values.items()}  # fmt: skip
+    like = arrays_for(recorded(optimizer, "float32", None))
+    held = {n: like[name].astype(kinds[n]) for name, n in program.inputs.items()}
+    held |= {n: np.asarray(a).astype(kinds[n]) for n, a in program.constants.items()}
+    with adl.use_backend("numpy"), np.errstate(all="ignore"):
+        expected = in_float32(chain, program.values, held)
     run = host.compiled(source_of(chain, program.values), tmp_path)
-    arrays = arrays_for(recorded(adl.optimizer("sgd"), "float32", None))
-    bits = arrays["grad"].view(np.uint32) >> 16
-    grad = (bits << 16).view(np.float32)
-    names = {n: name for name, n in program.inputs.items()}
-    held = {**arrays, "grad": bits.astype(np.uint16)}
-    out = np.empty(SIZE, np.float32)
-    run(SIZE, SIZE // 4, [held[names[n]] for n in chain.reads], [out])
-    rate = arrays["scalar.learning_rate"]
-    np.testing.assert_array_equal(out, arrays["param"] - rate * grad)
+    for fours in (SIZE // 4, 0):
+        outs = [np.full(program.values[n].shape, 7, dtype=kinds[n]) for n in chain.outs]
+        run(SIZE, fours, [np.ascontiguousarray(held[n]) for n in chain.reads], outs)
+        for number, out in zip(chain.outs, outs, strict=True):
+            np.testing.assert_array_equal(out.astype(np.float32), expected[number])
 
 
 UNARY = ["negative", "positive", "abs", "square", "sqrt", "reciprocal", "relu", "sign", "floor",

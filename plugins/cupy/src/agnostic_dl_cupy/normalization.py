@@ -17,18 +17,17 @@ def batch_norm(runtime: Runtime, xp: Any, x: Any, weight: Any, bias: Any, *, eps
     if not _takes(runtime, x, weight, bias):
         return NotImplemented
     launcher, x = Launcher(runtime, x.dtype), runtime.contiguous(x)
-    mean, variance, out = (
-        launcher.empty(weight.shape),
-        launcher.empty(weight.shape),
-        launcher.empty(x.shape),
-    )
+    mean, variance = launcher.empty(weight.shape), launcher.empty(weight.shape)
+    out = launcher.empty(x.shape)
+    # What the images are normalized by is not rounded to their dtype.
+    statistics = runtime.empty((2, weight.size), launcher.accumulator)
     channels, partial = np.int32(weight.size), _partial(launcher, "batch_norm_partial", 3, (x,))
     launcher.each(
-        _UNIT, "batch_norm_finish", weight.size, partial, mean, variance,
+        _UNIT, "batch_norm_finish", weight.size, partial, mean, variance, statistics,
         np.int32(partial.shape[0]), channels,
     )  # fmt: skip
     launcher.each(
-        _UNIT, "batch_norm_apply", x.size, x, mean, variance, runtime.contiguous(weight),
+        _UNIT, "batch_norm_apply", x.size, x, statistics, runtime.contiguous(weight),
         runtime.contiguous(bias), out, np.int64(x.size), channels, launcher.scalar(eps),
     )  # fmt: skip
     return out, mean, variance

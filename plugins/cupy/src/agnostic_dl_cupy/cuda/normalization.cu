@@ -40,27 +40,28 @@ extern "C" __global__ void batch_norm_partial(const STORAGE* x, ACCUM* partial, 
     __syncthreads();
 }
 
+// Mean and variance as they are stored, and unrounded in statistics (2, channels).
 extern "C" __global__ void batch_norm_finish(const ACCUM* partial, STORAGE* mean, STORAGE* variance,
-                                             int pieces, int channels) {
+                                             ACCUM* statistics, int pieces, int channels) {
     FOR_EACH(c, channels) {
         double n = 0, middle = 0, m2 = 0;
         for (int k = 0; k < pieces; k++) {
             const ACCUM* piece = partial + (Index)k * 3 * channels + c;
             join<double>(&n, &middle, &m2, piece[0], piece[channels], piece[2 * channels]);
         }
-        mean[c] = store((ACCUM)middle);
-        variance[c] = store((ACCUM)(m2 / n));
+        statistics[c] = (ACCUM)middle, statistics[channels + c] = (ACCUM)(m2 / n);
+        mean[c] = store(statistics[c]);
+        variance[c] = store(statistics[channels + c]);
     }
 }
 
-extern "C" __global__ void batch_norm_apply(const STORAGE* x, const STORAGE* mean,
-                                            const STORAGE* variance, const STORAGE* weight,
-                                            const STORAGE* bias, STORAGE* out, Index count,
-                                            int channels, ACCUM eps) {
+extern "C" __global__ void batch_norm_apply(const STORAGE* x, const ACCUM* statistics,
+                                            const STORAGE* weight, const STORAGE* bias,
+                                            STORAGE* out, Index count, int channels, ACCUM eps) {
     FOR_EACH(i, count) {
         int c = (int)(i % channels);
-        ACCUM scale = load(weight[c]) / sqrt(load(variance[c]) + eps);
-        out[i] = store((load(x[i]) - load(mean[c])) * scale + load(bias[c]));
+        ACCUM scale = load(weight[c]) / sqrt(statistics[channels + c] + eps);
+        out[i] = store((load(x[i]) - statistics[c]) * scale + load(bias[c]));
     }
 }
 
