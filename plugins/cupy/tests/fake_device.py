@@ -16,7 +16,7 @@ from agnostic_dl.extend import PRIMITIVES, Literal, resolved
 class FakeDevice:
     def __init__(self, xp, fail_at=None):
         self.xp, self.fail_at = xp, fail_at
-        self.log, self.private, self.outside = [], [], []
+        self.log, self.private, self.outside, self.placed = [], [], [], []
         self.inside = self.capturing = False
         self.graph = None
 
@@ -33,7 +33,13 @@ class FakeDevice:
         (self.private if self.inside else self.outside).append(array)
         return array
 
+    def place(self, value):
+        assert not self.inside, "what a plan keeps is not of the private pool"
+        self.placed.append(np.full(value.shape, 77, dtype=value.dtype))
+        return self.placed[-1]
+
     def empty(self, value):
+        assert self.inside
         self.log.append("empty")
         return self._taken(np.full(value.shape, 77, dtype=value.dtype))
 

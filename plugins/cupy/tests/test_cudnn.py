@@ -123,4 +123,30 @@ def test_one_handle_per_stream_and_scratch_memory_that_grows():
     assert executed == [f"execute on stream {s}" for s in (0, 9, 0, 9)]
     first = bench.graphs._workspace(50)
     assert bench.graphs._workspace(100) is first
-    assert bench.graphs._workspace(101) is not first
+    larger = bench.graphs._workspace(101)
+    assert larger is not first
+    # A graph that was captured with the first one still writes there.
+    assert bench.graphs._workspaces[bench.graphs._here()] == [first, larger]
+
+
+@pytest.mark.parametrize("which", ["x", "bias", "g"])
+def test_views_that_begin_anywhere_are_copied_to_where_cudnn_reads(which):
+    """Batches of an odd size, cut from an array of the device; parameters in a flat array."""
+    bench = Bench()
+    x, w, b = normal(3, 5, 5, 3)[1:], normal(3, 3, 3, 4), normal(5)[1:]
+    assert x.ctypes.data % 16
+    assert b.ctypes.data % 16
+    if which == "x":
+        same(bench, "conv2d", x, w, **PLAIN)
+    elif which == "bias":
+        geo = geometry(x.shape, w.shape, **PLAIN)
+        got = bench.graphs.forward(geo, x, w, b, relu=False)
+        wanted = PRIMITIVES["conv2d"].forward(xp, x, w, **PLAIN) + b
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+    else:
+        g = normal(3, 5, 5, 1)[1:]
+        assert g.ctypes.data % 16
+        w = normal(3, 3, 3, 1)
+        same(bench, "conv2d_input_grad", g, w, size=(5, 5), **PLAIN)
+        same(bench, "conv2d_weight_grad", x, g, kernel=(3, 3), **PLAIN)
+    assert any(c.startswith("execute") for c in bench.cudnn.calls)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fake_device import FakeDevice
@@ -323,3 +325,23 @@ def test_old_state_that_is_read_after_the_update_is_still_the_old_one():
         assert plan.run({})["loss"] == np.float32((-2 * a) @ a)
         a = -2 * a
         np.testing.assert_array_equal(plan.read("param.a"), a)
+
+
+def test_what_a_plan_keeps_lies_where_no_graph_writes(monkeypatch):
+    """A graph writes over all of the pool that its temporary arrays had, at every replay."""
+    made = Counting(monkeypatch)
+    trained(adl.optimizer("adam"), capture=True, sizes=(5, 3), count=10)
+    for plan in made.plans:
+        for array in (*plan._state.values(), *plan._inputs.values()):
+            assert any(np.shares_memory(array, placed) for placed in plan.device.placed)
+            assert not any(np.shares_memory(array, other) for other in plan.device.private)
+
+
+def test_bfloat16_in_a_program_is_the_backends_dtype():
+    """CuPy's namespace has no name for it."""
+    device = object.__new__(CudaDevice)
+    device._backend = SimpleNamespace(dtypes={"bfloat16": "the dtype"}, xp=object())
+    assert device._resolved({"dtype": "bfloat16", "copy": True}) == {
+        "dtype": "the dtype", "copy": True
+    }  # fmt: skip
+    assert device._resolved({"axis": 0}) == {"axis": 0}

@@ -83,6 +83,10 @@ class CupyBackend(Backend):
     def synchronize(self) -> None:
         self.device.synchronize()
 
+    def activate(self) -> None:
+        # CuPy computes with arrays of its current device alone.
+        self.device.use()
+
     def compile(self, program: Any, like: Any = None) -> Any:
         """The program as one CUDA graph: after two eager runs it is captured and replayed."""
         from agnostic_dl_cupy.graph import CudaDevice, GraphPlan

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from agnostic_dl_cupy import classification, contraction, elementwise, normalization, pooling
+from agnostic_dl_cupy import (
+    classification,
+    contraction,
+    elementwise,
+    normalization,
+    pooling,
+    storage,
+)
 from agnostic_dl_cupy.blas import Blas
 from agnostic_dl_cupy.convolution import ByColumns, Convolutions
 from agnostic_dl_cupy.runtime import Runtime
@@ -16,6 +23,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "relu": elementwise.relu,
     "relu_grad": elementwise.relu_grad,
     "dropout_mask": elementwise.dropout_mask,
+    "pack": storage.pack,
     "max_pool2d": pooling.max_pool2d,
     "max_pool2d_grad": pooling.max_pool2d_grad,
     "avg_pool2d": pooling.avg_pool2d,

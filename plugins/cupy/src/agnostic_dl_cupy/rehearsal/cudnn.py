@@ -88,6 +88,8 @@ class Graph:
     def execute(self, pointers: dict[int, int], workspace: int, handle: Any) -> None:
         if handle != self.target["handle"]:
             raise ValueError("the plan was built for another handle")
+        if any(pointer % 16 for pointer in pointers.values()):
+            raise ValueError(f"an address is no multiple of 16 bytes: {pointers}")
         self.module.calls.append(f"execute on stream {self.module.streams[handle]}")
         self._view(self.tensors[-1], pointers)[...] = self._value(self.tensors[-1], pointers)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -54,6 +55,9 @@ class HostRuntime:
     def contiguous(self, array: Any) -> Any:
         # Not ascontiguousarray alone: it makes one axis of none.
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+    def current(self) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     def pointer(self, array: Any) -> int:
         address: int = array.ctypes.data
