@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import device_compiler
-import host
 import numpy as np
 import pytest
 
@@ -16,6 +15,7 @@ from agnostic_dl.testing.programs import update_program
 from agnostic_dl_cupy.codegen import ChainKernel, accepts, source_of
 from agnostic_dl_cupy.codegen.kernel import geometry
 from agnostic_dl_cupy.codegen.literals import literal, rounded
+from agnostic_dl_cupy.rehearsal import chains, host
 
 SIZE = 1003  # fours and a rest
 VARIANTS = {
@@ -41,7 +41,7 @@ CASES = [
     for name, optimizer in optimizers()
     for dtypes in DTYPES
 ]
-needs_host = pytest.mark.skipif(host.COMPILER is None, reason="no C++ compiler on this machine")
+needs_host = pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
 
 
 def recorded(optimizer, dtype, grad):
@@ -105,13 +105,13 @@ def arrays_for(program, seed=0):
 @pytest.mark.parametrize(
     ("optimizer", "dtype", "grad"), [c for c in CASES if "bfloat16" not in c.values]
 )
-def test_on_the_cpu_it_is_numpy_to_the_bit(optimizer, dtype, grad, tmp_path):
+def test_on_the_cpu_it_is_numpy_to_the_bit(optimizer, dtype, grad):
     program = recorded(optimizer, dtype, grad)
     arrays = arrays_for(program)
     with adl.use_backend("numpy"):
         expected = interpret(program, arrays, adl.get_backend("numpy").xp)
     chain = chain_of(program)
-    run = host.compiled(source_of(chain, program.values), tmp_path)
+    run = chains.compiled(source_of(chain, program.values))
     names = {number: name for name, number in program.inputs.items()}
     held = {n: arrays[name].copy() for n, name in names.items()} | dict(program.constants)
     for fours in (SIZE // 4, 0):
@@ -161,7 +161,7 @@ def in_float32(chain, values, held):
 @pytest.mark.parametrize(
     ("optimizer", "dtype", "grad"), [c for c in CASES if "bfloat16" in c.values]
 )
-def test_in_bfloat16_each_operation_is_float32s_rounded_once(optimizer, dtype, grad, tmp_path):
+def test_in_bfloat16_each_operation_is_float32s_rounded_once(optimizer, dtype, grad):
     """The oracle: float32's operations by NumPy, each result rounded by ml_dtypes."""
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is absent: no bfloat16 here")
     program = recorded(optimizer, dtype, grad)
@@ -173,7 +173,7 @@ def test_in_bfloat16_each_operation_is_float32s_rounded_once(optimizer, dtype, g
     held |= {n: np.asarray(a).astype(kinds[n]) for n, a in program.constants.items()}
     with adl.use_backend("numpy"), np.errstate(all="ignore"):
         expected = in_float32(chain, program.values, held)
-    run = host.compiled(source_of(chain, program.values), tmp_path)
+    run = chains.compiled(source_of(chain, program.values))
     for fours in (SIZE // 4, 0):
         outs = [np.full(program.values[n].shape, 7, dtype=kinds[n]) for n in chain.outs]
         run(SIZE, fours, [np.ascontiguousarray(held[n]) for n in chain.reads], outs)
@@ -199,7 +199,7 @@ ULPS = {"hypot": 2, "pow": 4, "atan2": 4, "logaddexp": 4, "sigmoid": 16, "exp": 
 @needs_host
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("op", [*UNARY, *BINARY])
-def test_each_operation_is_the_primitive(op, dtype, tmp_path):
+def test_each_operation_is_the_primitive(op, dtype):
     special = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -2.5, np.inf, -np.inf, np.nan, 1e-40, 3.0]
     draw = np.random.default_rng(1).normal(size=40)
     x = np.array([*special, *draw], dtype=dtype)
@@ -214,7 +214,7 @@ def test_each_operation_is_the_primitive(op, dtype, tmp_path):
     assert accepts(program, inner)
     chain = chained(program, accepts, least=1).code[0]
     out = np.empty(x.shape, expected.dtype)
-    run = host.compiled(source_of(chain, values), tmp_path)
+    run = chains.compiled(source_of(chain, values))
     run(x.size, x.size // 4, [arrays[n] for n in chain.reads], [out])
     if op in ULPS:
         both = np.isfinite(expected) & (np.abs(expected) > 1e-30)

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fake_device import FakeDevice
 
 import agnostic_dl as adl
 from agnostic_dl import nn
@@ -15,17 +14,19 @@ from agnostic_dl.extend import CHAIN, Instruction, Program, Value
 from agnostic_dl_cupy.graph import CudaDevice, GraphPlan
 from agnostic_dl_cupy.graph.passes import guarded, in_place, prepared
 from agnostic_dl_cupy.graph.plan import WARM_UP
+from agnostic_dl_cupy.rehearsal import host
+from agnostic_dl_cupy.rehearsal.device import FakeDevice
 
 
 class Counting:
     """The NumPy backend with plans of the fake device."""
 
-    def __init__(self, monkeypatch, fail_at=None):
+    def __init__(self, monkeypatch, fail_at=None, generated=False):
         self.plans = []
         backend = adl.get_backend("numpy")
 
         def compiled(program, like=None):
-            device = FakeDevice(backend.xp, fail_at) if like is None else None
+            device = FakeDevice(backend.xp, fail_at, generated) if like is None else None
             self.plans.append(GraphPlan(program, device, like))
             return self.plans[-1]
 
@@ -70,6 +71,16 @@ def test_replays_are_eager_steps_to_the_bit(name, check, monkeypatch):
     (plan,) = made.plans
     assert plan.reason is None
     assert plan.device.log.count("replay") == 7 - WARM_UP
+    assert found == losses
+    states_equal(step, eager)
+
+
+@pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+@pytest.mark.parametrize("check", [False, True])
+def test_replays_of_the_generated_kernels_are_eager_steps_to_the_bit(check, monkeypatch):
+    eager, losses = trained(adl.optimizer("adam"), capture=False, check=check)
+    Counting(monkeypatch, generated=True)
+    step, found = trained(adl.optimizer("adam"), capture=True, check=check)
     assert found == losses
     states_equal(step, eager)
 

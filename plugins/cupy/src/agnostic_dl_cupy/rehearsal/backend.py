@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from agnostic_dl.extend import Backend
+from agnostic_dl_cupy.backend import with_halves
 from agnostic_dl_cupy.blas import Blas
 from agnostic_dl_cupy.cudnn_graphs import Graphs
 from agnostic_dl_cupy.kernels import bind
@@ -28,6 +29,10 @@ class RehearsalBackend(Backend):
 
         return xp
 
+    @cached_property
+    def dtypes(self) -> Mapping[str, Any]:
+        return with_halves(super().dtypes)
+
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         self.runtime, self.cublas, self.cudnn = HostRuntime(), FakeCublas(), FakeCudnn()
         graphs = Graphs(self.runtime, self.cudnn)
@@ -35,3 +40,10 @@ class RehearsalBackend(Backend):
 
     def to_numpy(self, array: Any) -> Any:
         return np.asarray(array)
+
+    def compile(self, program: Any, like: Any = None) -> Any:
+        """The program by the plugin's plans, on the device that is none."""
+        from agnostic_dl_cupy.graph import GraphPlan
+        from agnostic_dl_cupy.rehearsal.device import FakeDevice
+
+        return GraphPlan(program, None if like else FakeDevice(self.xp, generated=True), like)

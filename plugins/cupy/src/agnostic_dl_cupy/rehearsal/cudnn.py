@@ -101,7 +101,8 @@ class Graph:
 
     def _value(self, tensor: Tensor, pointers: dict[int, int]) -> Any:
         if tensor.source is None:
-            return self._view(tensor, pointers)
+            found = self._view(tensor, pointers)
+            return found if found.dtype == np.float64 else found.astype(np.float32)
         name, *inputs = tensor.source
         if name == "relu":
             return np.maximum(self._value(inputs[0], pointers), 0)
