@@ -55,6 +55,8 @@ def _kernels(bench: Bench, dtype: str) -> dict[str, float]:
             "batch_norm_input_grad", x, x, channel, channel, channel, eps=1e-5),
         "batch_norm_weight_grad": gap(
             "batch_norm_weight_grad", x, x, channel, channel, eps=1e-5),
+        "batch_norm_gradients": gap(
+            "batch_norm_gradients", x, x, channel, channel, channel, eps=1e-5),
         "softmax_cross_entropy": gap("softmax_cross_entropy", logits, labels),
         "softmax_cross_entropy_grad": gap(
             "softmax_cross_entropy_grad", normal(n), logits, labels),
@@ -98,6 +100,7 @@ def _convolution(
     gap = partial(bench.gap, dtype=dtype, **static)
     return {
         f"{name} forward": gap("conv2d", x, w),
+        f"{name} with bias and ReLU": gap("conv2d_bias", x, w, w[0, 0, 0] + 0, relu=True),
         f"{name} input gradient": gap("conv2d_input_grad", g, w, size=x.shape[1:3]),
         f"{name} weight gradient": gap("conv2d_weight_grad", x, g, kernel=(kernel, kernel)),
     }

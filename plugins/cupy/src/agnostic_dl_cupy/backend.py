@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,11 @@ class CupyBackend(Backend):
     @cached_property
     def dtypes(self) -> Mapping[str, Any]:
         return with_halves(super().dtypes)
+
+    def own_rewrites(self) -> Iterable[Any]:
+        from agnostic_dl_cupy.kernels import REWRITES
+
+        return REWRITES
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         from agnostic_dl_cupy.cudnn_graphs import Graphs, frontend

@@ -37,21 +37,8 @@ def batch_norm_input_grad(
     runtime: Runtime, xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, *, eps: float
 ) -> Any:
     """As the primitive: the gradient in x, through the statistics as well."""
-    if (
-        not _takes(runtime, x, mean, var, weight)
-        or not supported(runtime, x, g)
-        or g.shape != x.shape
-    ):
-        return NotImplemented
-    launcher = Launcher(runtime, x.dtype)
-    g, x, mean, var, weight = (runtime.contiguous(a) for a in (g, x, mean, var, weight))
-    sums, _ = _sums(launcher, g, x, mean, var, eps)
-    out = launcher.empty(x.shape)
-    launcher.each(
-        _UNIT, "batch_norm_input_grad", x.size, g, x, mean, var, weight, sums, out,
-        np.int64(x.size // weight.size), np.int32(weight.size), launcher.scalar(eps),
-    )  # fmt: skip
-    return out
+    found = batch_norm_gradients(runtime, xp, g, x, mean, var, weight, eps=eps)
+    return NotImplemented if found is NotImplemented else found[0]
 
 
 def batch_norm_weight_grad(
@@ -62,6 +49,24 @@ def batch_norm_weight_grad(
         return NotImplemented
     g, x, mean, var = (runtime.contiguous(a) for a in (g, x, mean, var))
     return _sums(Launcher(runtime, x.dtype), g, x, mean, var, eps)[1]
+
+
+def batch_norm_gradients(
+    runtime: Runtime, xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, *, eps: float
+) -> Any:
+    """As the primitive: in x, through the statistics as well, in the weight and in the bias."""
+    fits = _takes(runtime, x, mean, var, weight) and supported(runtime, x, g)
+    if not fits or g.shape != x.shape:
+        return NotImplemented
+    launcher = Launcher(runtime, x.dtype)
+    g, x, mean, var, weight = (runtime.contiguous(a) for a in (g, x, mean, var, weight))
+    sums, weight_grad, bias_grad = _sums(launcher, g, x, mean, var, eps)
+    out = launcher.empty(x.shape)
+    launcher.each(
+        _UNIT, "batch_norm_input_grad", x.size, g, x, mean, var, weight, sums, out,
+        np.int64(x.size // weight.size), np.int32(weight.size), launcher.scalar(eps),
+    )  # fmt: skip
+    return out, weight_grad, bias_grad
 
 
 def _takes(runtime: Runtime, x: Any, *vectors: Any) -> bool:
@@ -88,13 +93,15 @@ def _partial(launcher: Launcher, kernel: str, count: int, arrays: Any) -> Any:
     return partial
 
 
-def _sums(launcher: Launcher, g: Any, x: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any]:
-    """Σ g and Σ g · (x - mean) as (2, C), and the gradient of the weight (C,)."""
+def _sums(
+    launcher: Launcher, g: Any, x: Any, mean: Any, var: Any, eps: float
+) -> tuple[Any, Any, Any]:
+    """Σ g and Σ g · (x - mean) as (2, C), and the gradients of weight and bias, (C,) each."""
     partial = _partial(launcher, "batch_norm_grad_partial", 2, (g, x, mean))
     sums = launcher.runtime.empty((2, mean.size), launcher.accumulator)
-    weight_grad = launcher.empty(mean.shape)
+    weight_grad, bias_grad = launcher.empty(mean.shape), launcher.empty(mean.shape)
     launcher.each(
         _UNIT, "batch_norm_grad_finish", mean.size, partial, var, sums, weight_grad,
-        np.int32(partial.shape[0]), np.int32(mean.size), launcher.scalar(eps),
+        bias_grad, np.int32(partial.shape[0]), np.int32(mean.size), launcher.scalar(eps),
     )  # fmt: skip
-    return sums, weight_grad
+    return sums, weight_grad, bias_grad

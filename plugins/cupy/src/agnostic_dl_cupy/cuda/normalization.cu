@@ -92,10 +92,11 @@ extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORA
     __syncthreads();
 }
 
-// sums (2, channels): as above, over all pieces, times scale; the gradient of the weight.
+// sums (2, channels): as above, over all pieces; the gradients of weight and bias.
 extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const STORAGE* variance,
-                                                  ACCUM* sums, STORAGE* weight_grad, int pieces,
-                                                  int channels, ACCUM eps) {
+                                                  ACCUM* sums, STORAGE* weight_grad,
+                                                  STORAGE* bias_grad, int pieces, int channels,
+                                                  ACCUM eps) {
     FOR_EACH(c, channels) {
         double pull = 0, twist = 0;
         for (int k = 0; k < pieces; k++) {
@@ -104,6 +105,7 @@ extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const ST
         }
         sums[c] = (ACCUM)pull, sums[channels + c] = (ACCUM)twist;
         weight_grad[c] = store((ACCUM)twist / sqrt(load(variance[c]) + eps));
+        bias_grad[c] = store((ACCUM)pull);
     }
 }
 

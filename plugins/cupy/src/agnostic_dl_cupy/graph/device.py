@@ -40,6 +40,12 @@ class CudaDevice:
             finally:
                 outside.wait_event(self.stream.record(self._after))
 
+    @property
+    def rewrites(self) -> tuple[Any, ...]:
+        """The rules for programs that the backend's kernels ask for."""
+        rules: tuple[Any, ...] = self._backend.rewrites
+        return rules
+
     # -- memory ------------------------------------------------------------------------------------
 
     def place(self, value: Value) -> Any:

@@ -32,7 +32,7 @@ class GraphPlan:
     def __init__(self, program: Program, device: Any, like: GraphPlan | None = None) -> None:
         self.program = program
         self.device: Any = device if like is None else like.device
-        self._code = prepared(program)
+        self._code = prepared(program, self.device.rewrites)
         self._kernels = {
             k: ChainKernel(i, self._code.values)
             for k, i in enumerate(self._code.code) if i.op == CHAIN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,11 @@ class RehearsalBackend(Backend):
     def dtypes(self) -> Mapping[str, Any]:
         return with_halves(super().dtypes)
 
+    def own_rewrites(self) -> Iterable[Any]:
+        from agnostic_dl_cupy.kernels import REWRITES
+
+        return REWRITES
+
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         self.runtime, self.cublas, self.cudnn = HostRuntime(), FakeCublas(), FakeCudnn()
         graphs = Graphs(self.runtime, self.cudnn)
@@ -46,4 +51,5 @@ class RehearsalBackend(Backend):
         from agnostic_dl_cupy.graph import GraphPlan
         from agnostic_dl_cupy.rehearsal.device import FakeDevice
 
-        return GraphPlan(program, None if like else FakeDevice(self.xp, generated=True), like)
+        device = FakeDevice(self.xp, rewrites=self.rewrites, generated=True)
+        return GraphPlan(program, None if like else device, like)

@@ -6,7 +6,7 @@ those and no others. Memory comes from the private pool while work goes on, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,8 +26,12 @@ class FakeDevice:
     compiled by g++, and not by their primitives.
     """
 
-    def __init__(self, xp: Any, fail_at: str | None = None, generated: bool = False) -> None:
+    def __init__(
+        self, xp: Any, fail_at: str | None = None, *, rewrites: Iterable[Any] = (),
+        generated: bool = False,
+    ) -> None:  # fmt: skip
         self.xp, self.fail_at, self.generated = xp, fail_at, generated
+        self.rewrites = tuple(rewrites)
         self.log: list[str] = []
         self.private: list[Any] = []
         self.outside: list[Any] = []
