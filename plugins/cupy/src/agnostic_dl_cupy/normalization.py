@@ -16,20 +16,20 @@ def batch_norm(runtime: Runtime, xp: Any, x: Any, weight: Any, bias: Any, *, eps
     """As the primitive: x (..., C) → y, mean (C,), variance (C,)."""
     if not _takes(runtime, x, weight, bias):
         return NotImplemented
-    launcher, x = Launcher(runtime, x.dtype), runtime.contiguous(x)
+    launcher = Launcher(runtime, x.dtype)
+    x, weight, bias = (runtime.contiguous(a) for a in (x, weight, bias))
     mean, variance = launcher.empty(weight.shape), launcher.empty(weight.shape)
-    out = launcher.empty(x.shape)
     # What the images are normalized by is not rounded to their dtype.
-    statistics = runtime.empty((2, weight.size), launcher.accumulator)
+    scaling = runtime.empty((2, weight.size), launcher.accumulator)
+    out = launcher.empty(x.shape)
     channels, partial = np.int32(weight.size), _partial(launcher, "batch_norm_partial", 3, (x,))
     launcher.each(
-        _UNIT, "batch_norm_finish", weight.size, partial, mean, variance, statistics,
-        np.int32(partial.shape[0]), channels,
+        _UNIT, "batch_norm_finish", weight.size, partial, weight, mean, variance, scaling,
+        np.int32(partial.shape[0]), channels, launcher.scalar(eps),
     )  # fmt: skip
     launcher.each(
-        _UNIT, "batch_norm_apply", x.size, x, statistics, runtime.contiguous(weight),
-        runtime.contiguous(bias), out, np.int64(x.size), channels, launcher.scalar(eps),
-    )  # fmt: skip
+        _UNIT, "batch_norm_apply", x.size, x, scaling, bias, out, np.int64(x.size), channels
+    )
     return out, mean, variance
 
 
@@ -48,7 +48,7 @@ def batch_norm_weight_grad(
     if not _takes(runtime, x, mean, var) or not supported(runtime, x, g) or g.shape != x.shape:
         return NotImplemented
     g, x, mean, var = (runtime.contiguous(a) for a in (g, x, mean, var))
-    return _sums(Launcher(runtime, x.dtype), g, x, mean, var, eps)[1]
+    return _sums(Launcher(runtime, x.dtype), g, x, mean, var, None, eps)[1]
 
 
 def batch_norm_gradients(
@@ -60,11 +60,11 @@ def batch_norm_gradients(
         return NotImplemented
     launcher = Launcher(runtime, x.dtype)
     g, x, mean, var, weight = (runtime.contiguous(a) for a in (g, x, mean, var, weight))
-    sums, weight_grad, bias_grad = _sums(launcher, g, x, mean, var, eps)
+    terms, weight_grad, bias_grad = _sums(launcher, g, x, mean, var, weight, eps)
     out = launcher.empty(x.shape)
     launcher.each(
-        _UNIT, "batch_norm_input_grad", x.size, g, x, mean, var, weight, sums, out,
-        np.int64(x.size // weight.size), np.int32(weight.size), launcher.scalar(eps),
+        _UNIT, "batch_norm_input_grad", x.size, g, x, mean, terms, out, np.int64(x.size),
+        np.int32(weight.size),
     )  # fmt: skip
     return out, weight_grad, bias_grad
 
@@ -94,14 +94,16 @@ def _partial(launcher: Launcher, kernel: str, count: int, arrays: Any) -> Any:
 
 
 def _sums(
-    launcher: Launcher, g: Any, x: Any, mean: Any, var: Any, eps: float
+    launcher: Launcher, g: Any, x: Any, mean: Any, var: Any, weight: Any, eps: float
 ) -> tuple[Any, Any, Any]:
-    """Σ g and Σ g · (x - mean) as (2, C), and the gradients of weight and bias, (C,) each."""
+    """The terms of the gradient in x, if there is a weight; the gradients of weight and bias."""
     partial = _partial(launcher, "batch_norm_grad_partial", 2, (g, x, mean))
-    sums = launcher.runtime.empty((2, mean.size), launcher.accumulator)
+    terms = launcher.runtime.empty((3, mean.size), launcher.accumulator)
     weight_grad, bias_grad = launcher.empty(mean.shape), launcher.empty(mean.shape)
     launcher.each(
-        _UNIT, "batch_norm_grad_finish", mean.size, partial, var, sums, weight_grad,
-        bias_grad, np.int32(partial.shape[0]), np.int32(mean.size), launcher.scalar(eps),
+        _UNIT, "batch_norm_grad_finish", mean.size, partial, var,
+        np.uint64(0) if weight is None else weight, terms, weight_grad, bias_grad,
+        np.int64(x.size // mean.size), np.int32(partial.shape[0]), np.int32(mean.size),
+        launcher.scalar(eps),
     )  # fmt: skip
-    return sums, weight_grad, bias_grad
+    return terms, weight_grad, bias_grad

@@ -40,28 +40,29 @@ extern "C" __global__ void batch_norm_partial(const STORAGE* x, ACCUM* partial, 
     __syncthreads();
 }
 
-// Mean and variance as they are stored, and unrounded in statistics (2, channels).
-extern "C" __global__ void batch_norm_finish(const ACCUM* partial, STORAGE* mean, STORAGE* variance,
-                                             ACCUM* statistics, int pieces, int channels) {
+// Mean and variance as they are stored; scaling (2, channels): the mean, unrounded, and what the
+// distance from it is multiplied by.
+extern "C" __global__ void batch_norm_finish(const ACCUM* partial, const STORAGE* weight,
+                                             STORAGE* mean, STORAGE* variance, ACCUM* scaling,
+                                             int pieces, int channels, ACCUM eps) {
     FOR_EACH(c, channels) {
         double n = 0, middle = 0, m2 = 0;
         for (int k = 0; k < pieces; k++) {
             const ACCUM* piece = partial + (Index)k * 3 * channels + c;
             join<double>(&n, &middle, &m2, piece[0], piece[channels], piece[2 * channels]);
         }
-        statistics[c] = (ACCUM)middle, statistics[channels + c] = (ACCUM)(m2 / n);
-        mean[c] = store(statistics[c]);
-        variance[c] = store(statistics[channels + c]);
+        ACCUM spread = (ACCUM)(m2 / n);
+        mean[c] = store((ACCUM)middle), variance[c] = store(spread);
+        scaling[c] = (ACCUM)middle, scaling[channels + c] = load(weight[c]) / sqrt(spread + eps);
     }
 }
 
-extern "C" __global__ void batch_norm_apply(const STORAGE* x, const ACCUM* statistics,
-                                            const STORAGE* weight, const STORAGE* bias,
-                                            STORAGE* out, Index count, int channels, ACCUM eps) {
+extern "C" __global__ void batch_norm_apply(const STORAGE* x, const ACCUM* scaling,
+                                            const STORAGE* bias, STORAGE* out, Index count,
+                                            int channels) {
     FOR_EACH(i, count) {
-        int c = (int)(i % channels);
-        ACCUM scale = load(weight[c]) / sqrt(statistics[channels + c] + eps);
-        out[i] = store((load(x[i]) - statistics[c]) * scale + load(bias[c]));
+        int c = rest(i, channels);
+        out[i] = store((load(x[i]) - scaling[c]) * scaling[channels + c] + load(bias[c]));
     }
 }
 
@@ -92,10 +93,12 @@ extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORA
     __syncthreads();
 }
 
-// sums (2, channels): as above, over all pieces; the gradients of weight and bias.
+// The gradients of weight and bias. terms (3, channels), if there is a weight: what each g is
+// shifted by, by what share of the distance from the mean, and what that is multiplied by.
 extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const STORAGE* variance,
-                                                  ACCUM* sums, STORAGE* weight_grad,
-                                                  STORAGE* bias_grad, int pieces, int channels,
+                                                  const STORAGE* weight, ACCUM* terms,
+                                                  STORAGE* weight_grad, STORAGE* bias_grad,
+                                                  Index rows, int pieces, int channels,
                                                   ACCUM eps) {
     FOR_EACH(c, channels) {
         double pull = 0, twist = 0;
@@ -103,22 +106,22 @@ extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const ST
             const ACCUM* piece = partial + (Index)k * 2 * channels + c;
             pull += piece[0], twist += piece[channels];
         }
-        sums[c] = (ACCUM)pull, sums[channels + c] = (ACCUM)twist;
-        weight_grad[c] = store((ACCUM)twist / sqrt(load(variance[c]) + eps));
+        ACCUM rstd = 1 / sqrt(load(variance[c]) + eps);
+        weight_grad[c] = store((ACCUM)twist * rstd);
         bias_grad[c] = store((ACCUM)pull);
+        if (!weight) continue;
+        terms[c] = (ACCUM)(pull / rows);
+        terms[channels + c] = (ACCUM)(twist / rows) * rstd * rstd;
+        terms[2 * channels + c] = load(weight[c]) * rstd;
     }
 }
 
 extern "C" __global__ void batch_norm_input_grad(const STORAGE* g, const STORAGE* x,
-                                                 const STORAGE* mean, const STORAGE* variance,
-                                                 const STORAGE* weight, const ACCUM* sums,
-                                                 STORAGE* out, Index rows, int channels,
-                                                 ACCUM eps) {
-    FOR_EACH(i, rows * channels) {
-        int c = (int)(i % channels);
-        ACCUM rstd = 1 / sqrt(load(variance[c]) + eps);
-        ACCUM centred = (load(x[i]) - load(mean[c])) * rstd;
-        ACCUM pull = sums[c] / rows, twist = sums[channels + c] * rstd / rows;
-        out[i] = store((load(g[i]) - pull - centred * twist) * (load(weight[c]) * rstd));
+                                                 const STORAGE* mean, const ACCUM* terms,
+                                                 STORAGE* out, Index count, int channels) {
+    FOR_EACH(i, count) {
+        int c = rest(i, channels);
+        ACCUM pull = terms[c] + (load(x[i]) - load(mean[c])) * terms[channels + c];
+        out[i] = store((load(g[i]) - pull) * terms[2 * channels + c]);
     }
 }
