@@ -11,10 +11,11 @@ from gpu_checks.bench import Bench
 import agnostic_dl as adl
 
 PHASES = {f.__name__: f for f in (
-    environment.environment, exactness.kernels, exactness.generated, exactness.convolutions,
-    exactness.products, training.replay, training.graphs, environment.devices,
-    exactness.conformance, training.training, training.mnist, speed.adam, speed.convolution_speed,
-    steps.launch_bound, steps.resnet18, steps.resnet18_compiled, environment.suite,
+    environment.environment, environment.transfers, exactness.kernels, exactness.generated,
+    exactness.convolutions, exactness.products, training.replay, training.graphs,
+    environment.devices, exactness.conformance, training.training, training.mnist, speed.adam,
+    speed.convolution_speed, steps.launch_bound, steps.resnet18, steps.resnet18_compiled,
+    environment.suite,
 )}  # fmt: skip
 
 

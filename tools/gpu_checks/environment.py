@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import agnostic_dl as adl
+from gpu_checks import peer
 from gpu_checks.bench import Bench
 
 PACKAGES = ("agnostic-dl", "agnostic-dl-cupy", "cupy-cuda13x", "cupy-cuda12x", "numpy",
@@ -60,6 +61,37 @@ def _cudnn_properties() -> Any:
         return json.loads(found)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
+
+
+def transfers(bench: Bench) -> dict[str, Any]:
+    """To the device and back, below and above the size from which memory is page-locked; DLPack."""
+    sizes = (1, 1000, bench.pick(20_000_000, 100_000))
+    seconds = {}
+    for size in sizes:
+        for dtype in ("float32", "float16", "bfloat16", "int64", "bool"):
+            host = (np.arange(size) % 251).astype(bench.backend.dtypes[dtype])
+            placed = bench.backend.asarray(host)
+            np.testing.assert_array_equal(bench.backend.to_numpy(placed), host)
+            np.testing.assert_array_equal(bench.backend.to_numpy(placed[::3]), host[::3])
+        there, back = bench.medians(
+            lambda host=host: bench.backend.asarray(host),
+            lambda placed=placed: bench.backend.to_numpy(placed),
+        )
+        seconds[f"{host.nbytes} bytes"] = {"to the device": there, "back": back}
+    return {"seconds": seconds, "DLPack with torch": _dlpack(bench)}
+
+
+def _dlpack(bench: Bench) -> str:
+    torch = peer.torch_or_none()
+    if torch is None:
+        return "torch is absent"
+    theirs = torch.arange(12.0, device=peer.device(bench)).reshape(3, 4)
+    ours = bench.backend.asarray(theirs)
+    ours += 1  # the same memory, if no copy was made
+    np.testing.assert_array_equal(bench.backend.to_numpy(ours), theirs.cpu().numpy())
+    back = torch.from_dlpack(ours)
+    np.testing.assert_array_equal(back.cpu().numpy(), theirs.cpu().numpy())
+    return "without a copy, both ways"
 
 
 def devices(bench: Bench) -> dict[str, Any]:
