@@ -79,7 +79,8 @@ def convolutions(bench: Bench) -> dict[str, Any]:
             for shape in shapes[: bench.pick(None, 1)]:
                 gaps |= _convolution(bench, dtype, network, *shape)
         found[dtype] = within(gaps, dtype)
-    return found | {"captured equals eager": _captured_convolution(bench)}
+    found["captured equals eager"] = _captured_convolution(bench)
+    return found | {"NaN survives bias and ReLU": _nan_survives(bench)}
 
 
 def _ways(bench: Bench) -> Any:
@@ -125,6 +126,16 @@ def _captured_convolution(bench: Bench) -> bool:
             bench.backend.to_numpy(out), bench.backend.to_numpy(work()), rtol=1e-4, atol=1e-3
         )
     return True
+
+
+def _nan_survives(bench: Bench) -> bool:
+    """Reported, not required: cuDNN's rectifier may make 0 of NaN, which ours never does."""
+    x, w = bench.normal(1, 5, 5, 4), bench.normal(3, 3, 4, 4)
+    x[...] = np.nan
+    static = {**CONV, "stride": (1, 1), "padding": ((1, 1), (1, 1)), "relu": True}
+    arrays = [bench.place(a) for a in (x, w, w[0, 0, 0].copy())]
+    out = bench.backend.kernels["conv2d_bias"](bench.xp, *arrays, **static)
+    return bool(np.isnan(bench.backend.to_numpy(out)).all())
 
 
 def products(bench: Bench) -> dict[str, Any]:

@@ -59,8 +59,9 @@ def _our_adam(bench: Bench, size: int) -> tuple[dict[str, Any], Callable[[], Non
     draw = np.random.default_rng(0)
     arrays = {}
     for name, number in program.inputs.items():
-        array = draw.standard_normal(values[number].shape, dtype=np.float32)
-        arrays[name] = bench.place(np.asarray(array if name in ("param", "grad") else array * 0))
+        shape, drawn = values[number].shape, name in ("param", "grad")
+        array = draw.standard_normal(shape, dtype=np.float32) if drawn else np.zeros(shape)
+        arrays[name] = bench.place(np.asarray(array))
     for name, value in adl.optimizer("adam").scalars(RATE, 1).items():
         arrays[f"scalar.{name}"] = bench.place(np.asarray(value, np.float32))
     held = {n: arrays[name] for name, n in program.inputs.items()}

@@ -12,6 +12,7 @@ import agnostic_dl as adl
 from agnostic_dl.extend import CHAIN, Instruction, Literal, Program, Value, chained
 from agnostic_dl.primitives.program import interpret
 from agnostic_dl.testing.programs import update_program
+from agnostic_dl_cupy import templates
 from agnostic_dl_cupy.codegen import ChainKernel, accepts, source_of
 from agnostic_dl_cupy.codegen.kernel import geometry
 from agnostic_dl_cupy.codegen.literals import literal, rounded
@@ -77,7 +78,7 @@ def test_it_compiles_for_every_architecture_and_spills_nothing(
     program = recorded(optimizer, dtype, grad)
     source = source_of(chain_of(program), program.values)
     for architecture in device_compiler.ARCHITECTURES:
-        made = device_compiler.compiled(source.text, architecture)
+        made = device_compiler.compiled(source.text, architecture, templates.OPTIONS)
         assert list(made.kernels) == [source.name]
         if dtype == "float32":
             assert "ld.global.v4" in made.ptx

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import agnostic_dl as adl
 from agnostic_dl import nn
+from agnostic_dl.extend import Value
 from agnostic_dl_cupy.graph import CudaDevice
 from agnostic_dl_cupy.graph.passes import guarded
 from agnostic_dl_cupy.rehearsal import host
@@ -41,6 +44,70 @@ def test_cudas_capture_ends_where_the_work_fails_and_tells_the_first_cause(broke
     with pytest.raises(NotImplementedError, match="cuBLAS"):
         device.capture(lambda: refuse("cuBLAS"))
     assert device.stream.log == ["begin", "end"]
+
+
+class Noting:
+    """CUDA's streams, events, pools and devices, of which only the order of calls is real."""
+
+    def __init__(self):
+        self.log, self.current = [], None
+        noting = self
+
+        class Queue:
+            def __init__(self, name):
+                self.name = name
+
+            def record(self, event):
+                noting.log.append(f"{self.name} records {event}")
+                return event
+
+            def wait_event(self, event):
+                noting.log.append(f"{self.name} waits for {event}")
+
+            def __enter__(self):
+                self.before, noting.current = noting.current, self
+
+            def __exit__(self, *error):
+                noting.current = self.before
+
+        self.current = Queue("outside")
+        self.made, self.events = [], iter(("before", "after"))
+        self.cuda = SimpleNamespace(
+            Stream=lambda non_blocking: Queue("own"),
+            MemoryPool=lambda: SimpleNamespace(malloc="the private pool"),
+            Event=lambda disable_timing: next(self.events),
+            get_current_stream=lambda: self.current, using_allocator=self.using,
+        )  # fmt: skip
+        self.allocator = "the usual pool"
+
+    @contextmanager
+    def using(self, allocator):
+        before, self.allocator = self.allocator, allocator
+        try:
+            yield
+        finally:
+            self.allocator = before
+
+    def empty(self, shape, dtype):
+        return self.allocator, self.current.name, shape, dtype
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_plans_work_waits_for_what_was_queued_and_what_follows_waits_for_it(fails, monkeypatch):
+    cupy = Noting()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    device = CudaDevice(SimpleNamespace(device=nullcontext(), dtypes={"float32": "f4"}))
+    value = Value((2,), "float32")
+    with pytest.raises(ValueError, match="work") if fails else nullcontext(), device.working():
+        cupy.log.append("work")
+        assert device.empty(value) == ("the private pool", "own", (2,), "f4")
+        if fails:
+            raise ValueError("the work failed")
+    assert cupy.log == [
+        "outside records before", "own waits for before", "work", "own records after",
+        "outside waits for after",
+    ]  # fmt: skip
+    assert device.place(value) == ("the usual pool", "outside", (2,), "f4")
 
 
 def refuse(reason):
