@@ -51,6 +51,9 @@ def _kernels(bench: Bench, dtype: str) -> dict[str, float]:
         "avg_pool2d": gap("avg_pool2d", x, **average),
         "avg_pool2d_grad": gap("avg_pool2d_grad", out, size=(13, 11), **average),
         "batch_norm": gap("batch_norm", x, channel, channel, eps=1e-5),
+        "batch_norm_relu": gap("batch_norm_relu", x, channel, channel - 2, eps=1e-5),
+        "batch_norm_relu_gradients": gap(
+            "batch_norm_relu_gradients", x, x, channel, channel, channel, x > 0, eps=1e-5),
         "batch_norm_input_grad": gap(
             "batch_norm_input_grad", x, x, channel, channel, channel, eps=1e-5),
         "batch_norm_weight_grad": gap(

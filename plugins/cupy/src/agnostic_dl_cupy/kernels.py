@@ -20,7 +20,9 @@ from agnostic_dl_cupy.convolution import ByColumns, Convolutions
 from agnostic_dl_cupy.runtime import Runtime
 
 #: What recorded programs are rewritten by, for the sake of these kernels.
-REWRITES = (*fusion.CONVOLUTION, fusion.batch_norm_gradients_together)
+REWRITES = (
+    *fusion.CONVOLUTION, fusion.batch_norm_gradients_together, fusion.relu_into_batch_norm,
+)  # fmt: skip
 
 #: Primitive → function(runtime, xp, *arrays, **static).
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -36,6 +38,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "batch_norm_input_grad": normalization.batch_norm_input_grad,
     "batch_norm_weight_grad": normalization.batch_norm_weight_grad,
     "batch_norm_gradients": normalization.batch_norm_gradients,
+    "batch_norm_relu": normalization.batch_norm_relu,
+    "batch_norm_relu_gradients": normalization.batch_norm_relu_gradients,
     "softmax_cross_entropy": classification.softmax_cross_entropy,
     "softmax_cross_entropy_grad": classification.softmax_cross_entropy_grad,
 }

@@ -57,19 +57,31 @@ extern "C" __global__ void batch_norm_finish(const ACCUM* partial, const STORAGE
     }
 }
 
+// With the rectifier where there is a place for what is positive; NaN stays NaN.
 extern "C" __global__ void batch_norm_apply(const STORAGE* x, const ACCUM* scaling,
-                                            const STORAGE* bias, STORAGE* out, Index count,
-                                            int channels) {
+                                            const STORAGE* bias, STORAGE* out,
+                                            unsigned char* positive, Index count, int channels) {
     FOR_EACH(i, count) {
         int c = rest(i, channels);
-        out[i] = store((load(x[i]) - scaling[c]) * scaling[channels + c] + load(bias[c]));
+        ACCUM value = (load(x[i]) - scaling[c]) * scaling[channels + c] + load(bias[c]);
+        if (positive) {
+            positive[i] = load(store(value)) > 0;
+            value = positive[i] || value != value ? value : (ACCUM)0;
+        }
+        out[i] = store(value);
     }
+}
+
+// The gradient that comes back through the rectifier, if there was one.
+__device__ inline ACCUM passed(const STORAGE* g, const unsigned char* positive, Index i) {
+    return !positive || positive[i] ? load(g[i]) : (ACCUM)0;
 }
 
 // partial (pieces, 2, channels): the sums of g and of g · (x - mean).
 extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORAGE* x,
-                                                   const STORAGE* mean, ACCUM* partial, Index rows,
-                                                   int channels, int lanes) {
+                                                   const STORAGE* mean,
+                                                   const unsigned char* positive, ACCUM* partial,
+                                                   Index rows, int channels, int lanes) {
     __shared__ ACCUM pulls[BLOCK], twists[BLOCK];
     int lane = threadIdx.x % lanes, line = threadIdx.x / lanes, lines = blockDim.x / lanes;
     int channel = blockIdx.x * lanes + lane;
@@ -77,7 +89,7 @@ extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORA
     if (channel < channels) {
         ACCUM middle = load(mean[channel]);
         for (Index r = (Index)blockIdx.y * lines + line; r < rows; r += (Index)gridDim.y * lines) {
-            ACCUM slope = load(g[r * channels + channel]);
+            ACCUM slope = passed(g, positive, r * channels + channel);
             pull += slope;
             twist += slope * (load(x[r * channels + channel]) - middle);
         }
@@ -118,10 +130,11 @@ extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const ST
 
 extern "C" __global__ void batch_norm_input_grad(const STORAGE* g, const STORAGE* x,
                                                  const STORAGE* mean, const ACCUM* terms,
-                                                 STORAGE* out, Index count, int channels) {
+                                                 const unsigned char* positive, STORAGE* out,
+                                                 Index count, int channels) {
     FOR_EACH(i, count) {
         int c = rest(i, channels);
         ACCUM pull = terms[c] + (load(x[i]) - load(mean[c])) * terms[channels + c];
-        out[i] = store((load(g[i]) - pull) * terms[2 * channels + c]);
+        out[i] = store((passed(g, positive, i) - pull) * terms[2 * channels + c]);
     }
 }
