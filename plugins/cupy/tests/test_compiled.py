@@ -37,3 +37,13 @@ def test_a_kernel_that_spills_is_noticed():
     found = device_compiler.compiled(text, 90, ["--maxrregcount=32"]).kernels["k"]
     assert found.spilled > 0
     assert found.registers <= 32
+
+
+def test_what_cannot_be_compiled_is_a_failure_where_it_must_be(monkeypatch):
+    monkeypatch.setattr(device_compiler, "_folder", lambda: None)
+    monkeypatch.delenv(device_compiler.REQUIRED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match="NVRTC is not installed"):
+        device_compiler.require()
+    monkeypatch.setenv(device_compiler.REQUIRED, "1")
+    with pytest.raises(pytest.fail.Exception, match="NVRTC is not installed"):
+        device_compiler.require()
