@@ -44,6 +44,11 @@ class Bench:
         draw = np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
         return draw.astype(self.backend.dtypes[_stored(dtype)]).astype(np.float32)
 
+    def images(self, count: int, *shape: int, dtype: str = "float32") -> Any:
+        """So many images of normals, of which 16 are drawn: large draws take a host seconds."""
+        drawn = self.normal(min(count, 16), *shape, dtype=dtype)
+        return np.resize(drawn, (count, *shape))
+
     def place(self, array: Any, dtype: str = "float32") -> Any:
         """A host array on the device; real numbers in the dtype."""
         if array.dtype.kind == "f":

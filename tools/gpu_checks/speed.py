@@ -139,9 +139,9 @@ def _one_shape(
 ) -> dict[str, Any]:  # fmt: skip
     batch, side = bench.pick((512, side), (1, 6))
     out = (side + 2 * padding - kernel) // stride + 1
-    x = bench.normal(batch, side, side, inputs, dtype=dtype)
+    x = bench.images(batch, side, side, inputs, dtype=dtype)
     w = bench.normal(kernel, kernel, inputs, outputs, dtype=dtype)
-    g = bench.normal(batch, out, out, outputs, dtype=dtype)
+    g = bench.images(batch, out, out, outputs, dtype=dtype)
     ours = _our_runs(bench, dtype, x, w, g, stride, padding)
     theirs = _torch_runs(bench, torch, dtype, x, w, g, stride, padding) if torch else {}
     rows = {}
@@ -199,8 +199,12 @@ def _torch_runs(
 
 
 def _same(bench: Bench, name: str, dtype: str, ours: Any, theirs: Any) -> float:
-    order = (2, 3, 1, 0) if name == "weight gradient" else (0, 2, 3, 1)
-    gap = bench.difference(ours(), theirs().float().permute(order).cpu().numpy())
+    whole = name == "weight gradient"
+    order = (2, 3, 1, 0) if whole else (0, 2, 3, 1)
+    got, wanted = ours(), theirs()
+    if not whole:  # a few of the images: the host would take seconds for all
+        got, wanted = got[-4:], wanted[-4:]
+    gap = bench.difference(got, wanted.float().permute(order).cpu().numpy())
     if not gap <= 2 * LIMITS[dtype]:
         raise AssertionError(f"{name} in {dtype} differs from PyTorch's by {gap:.1e}")
     return gap
