@@ -80,6 +80,9 @@ class Backend:
     def synchronize(self) -> None:
         """Return when all queued work is done."""
 
+    def activate(self) -> None:
+        """Called where it becomes the current backend: libraries with a current device set it."""
+
     def compile(self, program: Any, like: Any = None) -> Any:
         """A plan that runs a recorded program many times (see `primitives/program.py`).
 
@@ -240,6 +243,7 @@ class use_backend:
             raise UsageError(f"use_backend expects a backend's name, got {type(name).__name__}")
         self.backend = name if isinstance(name, Backend) else create(name, device, kernels)
         self._token: Token[Backend | None] = _current.set(self.backend)
+        self.backend.activate()
 
     def __enter__(self) -> Backend:
         return self.backend
@@ -251,6 +255,9 @@ class use_backend:
         trace: TracebackType | None,
     ) -> None:
         _current.reset(self._token)
+        before = _current.get()
+        if before is not None:
+            before.activate()
 
 
 def kernels_for(array_type: type) -> Mapping[str, Callable[..., Any]]:

@@ -41,7 +41,8 @@ def test_an_error_is_also_what_callers_expect(kind, built_in):
     ("call", "words"),
     [
         (lambda: adl.models.create("lenett", input_shape=(8, 8, 1), classes=2),
-         ["'lenett'", "Did you mean 'lenet'?", "linear, mlp, lenet, adam-paper-cnn, resnet20"]),
+         ["'lenett'", "Did you mean 'lenet'?", "linear, mlp, lenet, adam-paper-cnn, resnet20, "
+          "resnet18"]),
         (lambda: adl.optimizer("adagard"), ["Did you mean 'adagrad'?", "Installed: "]),
         (lambda: adl.use_backend("strct"), ["Did you mean 'strict'?", "Installed: "]),
         (lambda: nn.losses.get("mese"), ["'mese'", "cross_entropy, mse"]),

@@ -1,10 +1,10 @@
 """Build cuDNN's plans for the model zoo's convolutions against an H200's properties, without a GPU.
 
     pip install nvidia-cudnn-frontend==1.24.1 nvidia-cudnn-cu13==9.19.0.56   # 470 MB
-    python tools/cudnn_plans.py [--batch 512]
+    python tools/cudnn_plans.py [--batch 512] [--properties environment.json]
 
 Prints how many plans were built, and every one that was refused; the exit status is 1 if any was.
-The properties are made by hand, not read from a device.
+The properties are made by hand, unless those that gpu_check.py has read from a device are given.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from agnostic_dl_cupy.convolution import geometry
@@ -63,13 +64,26 @@ def specs(batch: int) -> list[tuple[str, Spec]]:
     return found
 
 
+def properties(path: Path | None) -> dict[str, Any]:
+    """A device's: those by hand, or what the phase "environment" of gpu_check.py has written."""
+    if path is None:
+        return H200
+    found: dict[str, Any] = json.loads(path.read_text())["result"]["cudnn properties"]
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=512)
-    wanted = specs(parser.parse_args().batch)
+    parser.add_argument("--properties", type=Path)
+    arguments = parser.parse_args()
+    wanted, device = specs(arguments.batch), properties(arguments.properties)
     import cudnn
 
-    target = {"device_property": cudnn.create_device_properties(json.dumps(H200)), "sm_version": 90}
+    target = {
+        "device_property": cudnn.create_device_properties(json.dumps(device)),
+        "sm_version": device["deviceVer"] // 10,
+    }
     refused = 0
     for network, spec in wanted:
         try:

@@ -34,7 +34,7 @@ Data = Annotated[
 Model = Annotated[
     str,
     typer.Option("--model", "-m", metavar="NAME",
-                 help="linear, mlp, lenet, adam-paper-cnn or resnet20."),
+                 help="linear, mlp, lenet, adam-paper-cnn, resnet20 or resnet18."),
 ]  # fmt: skip
 Dropout = Annotated[
     float | None,

@@ -1,4 +1,4 @@
-"""Networks for images by name, sized by the data: linear, mlp, lenet, adam-paper-cnn, resnet20."""
+"""Networks for images by name, sized by the data: linear, mlp, lenet, adam-paper-cnn, resnets."""
 
 from __future__ import annotations
 
@@ -114,14 +114,30 @@ def resnet20(input_shape: Shape, classes: int) -> Sequential:
     Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
     section 4.2 (with projections on the shortcuts where the shape changes).
     """
+    return _residual(input_shape[2], classes, stages=(16, 32, 64), blocks=3)
+
+
+def resnet18(input_shape: Shape, classes: int) -> Sequential:
+    """A residual network of four stages of two blocks, 64, 128, 256 and 512 channels.
+
+    It begins, as usual for small images, with a 3×3 convolution of stride 1 and no pooling.
+
+    Source: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
+    table 1, without the first pooling.
+    """
+    return _residual(input_shape[2], classes, stages=(64, 128, 256, 512), blocks=2)
+
+
+def _residual(channels: int, classes: int, stages: tuple[int, ...], blocks: int) -> Sequential:
+    """A first convolution, stages of residual blocks that halve the image, the mean, a layer."""
     layers: dict[str, Module] = {
-        "conv1": Conv2d(input_shape[2], 16, 3, padding=1, bias=False),
-        "bn1": BatchNorm2d(16),
+        "conv1": Conv2d(channels, stages[0], 3, padding=1, bias=False),
+        "bn1": BatchNorm2d(stages[0]),
         "relu1": ReLU(),
     }
-    channels = 16
-    for stage, filters in enumerate((16, 32, 64), start=1):
-        for block in range(3):
+    channels = stages[0]
+    for stage, filters in enumerate(stages, start=1):
+        for block in range(blocks):
             stride = 2 if stage > 1 and block == 0 else 1
             layers[f"stage{stage}_block{block + 1}"] = ResidualBlock(channels, filters, stride)
             channels = filters
@@ -134,6 +150,7 @@ _BUILDERS: dict[str, Callable[..., Sequential]] = {
     "lenet": lenet,
     "adam-paper-cnn": adam_paper_cnn,
     "resnet20": resnet20,
+    "resnet18": resnet18,
 }
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from array_api_compat import array_namespace
+
 from agnostic_dl import plugins
 from agnostic_dl.backends import Backend, create
 from agnostic_dl.errors import ConformanceError
@@ -70,7 +72,7 @@ def compare_kernel(subject: Subject, name: str) -> str:
     if not callable(kernel):
         raise Broken(f"expected a function, got {type(kernel).__name__}")
     taken = declined = 0
-    for call in _variants(name, subject.backend):
+    for call in map(_masked_by_relu, _variants(name, subject.backend)):
         found = check_call(subject.backend, _with_own_mask(subject, name), call)
         if hasattr(kernel, "bind") and name not in _MASKED:
             found = check_bound(subject.backend, kernel, call) or found
@@ -116,6 +118,16 @@ def _with_own_mask(subject: Subject, name: str) -> Callable[..., Any]:
         return kernel(xp, g, x, mean, var, weight, made[3], **s)
 
     return with_mask
+
+
+def _masked_by_relu(call: Call) -> Call:
+    """The call of the gradients behind ReLU with the mask that its forward would have made."""
+    if call.primitive.name != _MASKED[1]:
+        return call
+    (_, x, _, _, weight, _), xp = call.arrays, array_namespace(call.arrays[0])
+    forward = PRIMITIVES[_MASKED[0]].forward
+    mask = forward(xp, x, weight, xp.zeros_like(weight), **call.static)[3]
+    return Call(call.primitive, (*call.arrays[:5], mask), call.static)
 
 
 def _without_mask(made: Any, xp: Any, *arrays: Any, **static: Any) -> Any:

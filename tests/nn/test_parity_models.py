@@ -71,17 +71,25 @@ class Mean(tnn.Module):
 
 
 def resnet20(shape, classes):
+    return residual(shape[2], classes, (16, 32, 64), 3)
+
+
+def resnet18(shape, classes):
+    return residual(shape[2], classes, (64, 128, 256, 512), 2)
+
+
+def residual(channels, classes, stages, blocks):
+    inside = stages[0]
     layers = {
-        "conv1": tnn.Conv2d(shape[2], 16, 3, padding=1, bias=False),
-        "bn1": tnn.BatchNorm2d(16), "relu1": tnn.ReLU(),
+        "conv1": tnn.Conv2d(channels, inside, 3, padding=1, bias=False),
+        "bn1": tnn.BatchNorm2d(inside), "relu1": tnn.ReLU(),
     }  # fmt: skip
-    inside = 16
-    for stage, outside in enumerate((16, 32, 64), 1):
-        for block in (1, 2, 3):
+    for stage, outside in enumerate(stages, 1):
+        for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
             layers[f"stage{stage}_block{block}"] = Block(inside, outside, stride)
             inside = outside
-    return tnn.ModuleDict(layers | {"pool": Mean(), "fc": tnn.Linear(64, classes)})
+    return tnn.ModuleDict(layers | {"pool": Mean(), "fc": tnn.Linear(inside, classes)})
 
 
 def run(layers, x):
@@ -96,6 +104,7 @@ MODELS = {
     "lenet": (lenet, (9, 8, 1), {}),
     "adam-paper-cnn": (adam_paper_cnn, (17, 15, 3), {}),
     "resnet20": (resnet20, (9, 12, 3), {}),
+    "resnet18": (resnet18, (9, 12, 3), {}),
 }
 
 

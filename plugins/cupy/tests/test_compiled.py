@@ -2,73 +2,48 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-from typing import Any
-
+import device_compiler
 import pytest
 
 from agnostic_dl_cupy import templates
 
-compiler = pytest.importorskip("cupy.cuda.compiler", reason="CuPy is absent: nothing can compile")
-ARCHITECTURES = ("80", "90", "100")
+
+@pytest.fixture(autouse=True)
+def needs_nvrtc():
+    device_compiler.require()
 
 
-@pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """source, architecture → binary; needs NVRTC and the CUDA headers, but no device."""
-    from cupy._core import core
-
-    kind = ["cubin"]
-    # The one question to a device on the way to NVRTC.
-    monkeypatch.setattr(
-        compiler, "_get_arch_for_options_for_nvrtc",
-        lambda arch=None: (
-            f"-arch={'sm' if kind[0] == 'cubin' else 'compute'}_{arch}", kind[0],
-        ),
-    )  # fmt: skip
-    try:
-        core.assemble_cupy_compiler_options(())
-    except Exception as error:
-        pytest.skip(f"NVRTC or the CUDA headers are absent: {error}")
-
-    def run(source: str, architecture: str, *, method: str = "cubin") -> Any:
-        kind[0] = method
-        options = core.assemble_cupy_compiler_options(templates.OPTIONS)
-        return compiler.compile_using_nvrtc(source, options=options, arch=architecture)[0]
-
-    return run
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", device_compiler.ARCHITECTURES)
 @pytest.mark.parametrize("variant", templates.variants(), ids="-".join)
-def test_every_kernel_compiles(compiled, variant, architecture, record_property):
-    binary = compiled(templates.source(variant), architecture)
-    # Symbols of a cubin: .text.<kernel>.
-    found = [
-        kernel for kernel in templates.UNITS[variant.unit] if f".text.{kernel}\0".encode() in binary
-    ]
-    assert found == list(templates.UNITS[variant.unit])
-    record_property("kernels compiled", len(found))
+def test_every_kernel_compiles_and_spills_nothing(variant, architecture, record_property):
+    made = device_compiler.compiled(templates.source(variant), architecture, templates.OPTIONS)
+    assert sorted(made.kernels) == sorted(templates.UNITS[variant.unit])
+    for name, found in made.kernels.items():
+        assert f".text.{name}\0".encode() in made.binary  # a symbol of the machine's code
+        assert found.spilled == 0, (name, found)
+        assert found.registers * 256 <= 65536, (name, found)  # a block of 256 threads fits
+    record_property("kernels compiled", len(made.kernels))
 
 
-def test_a_mistake_in_a_source_is_reported(compiled):
-    with pytest.raises(compiler.CompileException, match="oops"):
-        compiled('extern "C" __global__ void k(float* x) { x[0] = oops; }', "90")
+def test_a_mistake_in_a_source_is_reported():
+    with pytest.raises(AssertionError, match="oops"):
+        device_compiler.compiled('extern "C" __global__ void k(float* x) { *x = oops; }', 90)
 
 
-@pytest.mark.skipif(shutil.which("ptxas") is None, reason="the CUDA toolkit's ptxas is absent")
-@pytest.mark.parametrize("variant", templates.variants(), ids="-".join)
-def test_no_kernel_spills_registers(compiled, variant, tmp_path):
-    (tmp_path / "k.ptx").write_bytes(compiled(templates.source(variant), "90", method="ptx"))
-    done = subprocess.run(
-        ["ptxas", "-v", "-arch=sm_90", "-o", tmp_path / "k.cubin", tmp_path / "k.ptx"],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    if "Unsupported .version" in done.stderr:
-        pytest.skip("ptxas is older than NVRTC")
-    assert done.returncode == 0, done.stderr
-    stores = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
-    assert len(stores) == len(templates.UNITS[variant.unit])
-    assert set(stores) == {("0", "0")}
+def test_a_kernel_that_spills_is_noticed():
+    many = " ".join(f"float a{k} = x[{k}];" for k in range(200))
+    kept = " ".join(f"x[{k}] = a{199 - k} * a{k};" for k in range(200))
+    text = f'extern "C" __global__ void k(volatile float* x) {{ {many} {kept} }}'
+    found = device_compiler.compiled(text, 90, ["--maxrregcount=32"]).kernels["k"]
+    assert found.spilled > 0
+    assert found.registers <= 32
+
+
+def test_what_cannot_be_compiled_is_a_failure_where_it_must_be(monkeypatch):
+    monkeypatch.setattr(device_compiler, "_folder", lambda: None)
+    monkeypatch.delenv(device_compiler.REQUIRED, raising=False)
+    with pytest.raises(pytest.skip.Exception, match="NVRTC is not installed"):
+        device_compiler.require()
+    monkeypatch.setenv(device_compiler.REQUIRED, "1")
+    with pytest.raises(pytest.fail.Exception, match="NVRTC is not installed"):
+        device_compiler.require()

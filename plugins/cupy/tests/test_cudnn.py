@@ -103,14 +103,23 @@ def test_groups_and_float64_go_to_the_columns():
     assert bench.built() == 0
 
 
-def test_bias_and_relu_in_the_same_graph():
-    bench, x, w, b = Bench(), normal(2, 5, 5, 3), normal(3, 3, 3, 4), normal(4)
-    geo = geometry(x.shape, w.shape, **PLAIN)
-    wanted = PRIMITIVES["conv2d"].forward(xp, x, w, **PLAIN) + b
-    for relu in (False, True):
-        got = bench.graphs.forward(geo, x, w, b, relu=relu)
-        np.testing.assert_allclose(got, np.maximum(wanted, 0) if relu else wanted, atol=1e-5)
+@pytest.mark.parametrize("refuses", [False, True], ids=["fused", "refused"])
+def test_bias_and_relu_in_the_same_plan_or_in_one_kernel_more(refuses):
+    bench, x, w, b = Bench(refuses=refuses), normal(2, 5, 5, 3), normal(3, 3, 3, 4), normal(4)
+    for relu in (False, True, True):
+        same(bench, "conv2d_bias", x, w, b, relu=relu, **PLAIN)
     assert bench.built() == 2
+    keys = {(s.operation, s.bias, s.relu) for s, *_ in bench.graphs.plans}
+    assert keys == {("forward", True, False), ("forward", True, True)}
+    launched = [name for name, *_ in bench.runtime.calls]
+    assert launched.count("add_bias") == (3 if refuses else 0)
+    assert "relu" not in launched
+
+
+def test_a_bias_of_another_length_or_dtype_is_declined():
+    bench, x, w = Bench(), normal(2, 5, 5, 3), normal(3, 3, 3, 4)
+    for bias in (normal(3), normal(4).astype("f8"), normal(1, 4)):
+        assert bench.kernels["conv2d_bias"](xp, x, w, bias, **PLAIN) is NotImplemented
 
 
 def test_one_handle_per_stream_and_scratch_memory_that_grows():
@@ -123,4 +132,27 @@ def test_one_handle_per_stream_and_scratch_memory_that_grows():
     assert executed == [f"execute on stream {s}" for s in (0, 9, 0, 9)]
     first = bench.graphs._workspace(50)
     assert bench.graphs._workspace(100) is first
-    assert bench.graphs._workspace(101) is not first
+    larger = bench.graphs._workspace(101)
+    assert larger is not first
+    # A graph that was captured with the first one still writes there.
+    assert bench.graphs._workspaces[bench.graphs._here()] == [first, larger]
+
+
+@pytest.mark.parametrize("which", ["x", "bias", "g"])
+def test_views_that_begin_anywhere_are_copied_to_where_cudnn_reads(which):
+    """Batches of an odd size, cut from an array of the device; parameters in a flat array."""
+    bench = Bench()
+    x, w, b = normal(3, 5, 5, 3)[1:], normal(3, 3, 3, 4), normal(5)[1:]
+    assert x.ctypes.data % 16
+    assert b.ctypes.data % 16
+    if which == "x":
+        same(bench, "conv2d", x, w, **PLAIN)
+    elif which == "bias":
+        same(bench, "conv2d_bias", x, w, b, relu=False, **PLAIN)
+    else:
+        g = normal(3, 5, 5, 1)[1:]
+        assert g.ctypes.data % 16
+        w = normal(3, 3, 3, 1)
+        same(bench, "conv2d_input_grad", g, w, size=(5, 5), **PLAIN)
+        same(bench, "conv2d_weight_grad", x, g, kernel=(3, 3), **PLAIN)
+    assert any(c.startswith("execute") for c in bench.cudnn.calls)

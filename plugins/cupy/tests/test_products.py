@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 
+from agnostic_dl.extend import UsageError
 from agnostic_dl.primitives import PRIMITIVES
 from agnostic_dl_cupy import blas, convolution, kernels, precision
 from agnostic_dl_cupy.rehearsal import host
@@ -147,6 +149,42 @@ def test_a_failing_call_of_cublas_is_an_error(bound, library):
     library.cublasCreate_v2 = lambda place: 1
     with pytest.raises(RuntimeError, match="cublasCreate returns the status 1"):
         bound["matmul"](xp, normal(2, 2), normal(2, 2))
+
+
+def test_a_size_that_cublas_has_no_number_for_is_refused():
+    library = FakeCublas()
+    huge = blas.Product(2**31, 1, 1, "float32")
+    with pytest.raises(UsageError, match=r"below 2\*\*31, got 2147483648"):
+        blas.Blas(host.HostRuntime(), library).multiply(huge, *[blas.Matrix(0, 1)] * 3)
+
+
+def test_libraries_are_called_with_the_arrays_device_current(runtime, library):
+    """The handles belong to the device that is current where they are made."""
+    noted = []
+
+    @contextmanager
+    def current():
+        noted.append("enter")
+        yield
+        noted.append("leave")
+
+    runtime.current = current
+    library.cublasCreate_v2 = lambda place: noted.append("create") or 0
+    library.cublasGemmStridedBatchedEx = lambda *given: noted.append("gemm") or 0
+    kernels.bind(runtime, blas.Blas(runtime, library))["matmul"](xp, normal(2, 3), normal(3, 2))
+    assert noted == ["enter", "create", "gemm", "leave"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_packing_is_one_copy_for_each_array(bound, count):
+    arrays = [normal(2, 3, k + 1)[:, ::-1] for k in range(count)] + [np.array(5, "float32")]
+
+    class NoConcat:
+        """Of more than eight arrays CuPy's concat sends a table from the host."""
+
+    got = bound["pack"](NoConcat, *arrays)
+    np.testing.assert_array_equal(got, PRIMITIVES["pack"].forward(xp, *arrays))
+    assert bound["pack"](NoConcat, normal(2), normal(2).astype("f8")) is NotImplemented
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (16, 16), (17, 33), (3, 100)])

@@ -91,6 +91,16 @@ def test_batch_norm(shape, dtype):
     same("batch_norm_weight_grad", g, x, mean, var, eps=1e-5, tolerance=tolerance)
 
 
+def test_relu_in_batch_norm_keeps_nan_and_holds_it_for_not_positive():
+    x = normal(8, 3)
+    x[2, 1] = np.nan
+    ones, zeros = np.ones(3, "f4"), np.zeros(3, "f4")
+    y, _, _, positive = KERNELS["batch_norm_relu"](None, x, ones, zeros, eps=1e-5)
+    assert np.isnan(y[:, 1]).all()
+    assert not np.isnan(y[:, ::2]).any()
+    np.testing.assert_array_equal(positive, y > 0)
+
+
 def test_the_variance_of_float32_far_from_zero():
     x = normal(4096, 3) + np.float32(1000)
     _, _, var = KERNELS["batch_norm"](None, x, np.ones(3, "f4"), np.zeros(3, "f4"), eps=1e-5)

@@ -97,3 +97,20 @@ def test_tf32_is_off_unless_it_is_asked_for(monkeypatch):
     monkeypatch.setenv(precision.VARIABLE, "yes")
     with pytest.raises(UsageError, match="expects 0 or 1"):
         agnostic_dl_cupy.allows_tf32()
+
+
+def test_the_device_of_the_current_backend_is_cupys_current_one(monkeypatch):
+    """CuPy computes with arrays of its current device alone."""
+    used = []
+
+    def device(number):
+        return SimpleNamespace(id=number, use=lambda: used.append(number))
+
+    cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=lambda: 2), Device=device)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(backend.CupyBackend, "own_kernels", lambda self: {})
+    first, second = backend.CupyBackend(0), backend.CupyBackend(1)
+    with adl.use_backend(first):
+        with adl.use_backend(second):
+            assert used == [0, 1]
+        assert used == [0, 1, 0]

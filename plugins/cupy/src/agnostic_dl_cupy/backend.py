@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -45,14 +45,12 @@ class CupyBackend(Backend):
 
     @cached_property
     def dtypes(self) -> Mapping[str, Any]:
-        import numpy as np
+        return with_halves(super().dtypes)
 
-        known = {**super().dtypes, "float16": np.dtype("float16")}
-        try:
-            import ml_dtypes
-        except ImportError:
-            return known
-        return {**known, "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+    def own_rewrites(self) -> Iterable[Any]:
+        from agnostic_dl_cupy.kernels import REWRITES
+
+        return REWRITES
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         from agnostic_dl_cupy.cudnn_graphs import Graphs, frontend
@@ -83,11 +81,27 @@ class CupyBackend(Backend):
     def synchronize(self) -> None:
         self.device.synchronize()
 
+    def activate(self) -> None:
+        # CuPy computes with arrays of its current device alone.
+        self.device.use()
+
     def compile(self, program: Any, like: Any = None) -> Any:
         """The program as one CUDA graph: after two eager runs it is captured and replayed."""
         from agnostic_dl_cupy.graph import CudaDevice, GraphPlan
 
         return GraphPlan(program, None if like is not None else CudaDevice(self), like)
+
+
+def with_halves(dtypes: Mapping[str, Any]) -> dict[str, Any]:
+    """These dtypes, float16 and, where ml_dtypes is installed, bfloat16."""
+    import numpy as np
+
+    known = {**dtypes, "float16": np.dtype("float16")}
+    try:
+        import ml_dtypes
+    except ImportError:
+        return known
+    return {**known, "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
 def _open(number: int | None) -> Any:

@@ -12,7 +12,7 @@ import threading
 from functools import cache
 from typing import Any, NamedTuple
 
-from agnostic_dl.extend import BackendUnavailable
+from agnostic_dl.extend import BackendUnavailable, UsageError
 from agnostic_dl_cupy.precision import allows_tf32
 from agnostic_dl_cupy.runtime import Runtime
 
@@ -63,13 +63,14 @@ class Blas:
         number = ctypes.c_double if product.dtype == "float64" else ctypes.c_float
         data = ctypes.c_int(_DATA[product.dtype])
         one, beta = number(1.0), number(product.beta)
-        sizes = [ctypes.c_int(n) for n in (product.columns, product.rows, product.inner)]
-        status = self.library.cublasGemmStridedBatchedEx(
-            self._handle(), ctypes.c_int(right.transposed), ctypes.c_int(left.transposed), *sizes,
-            ctypes.byref(one), *_operand(right, data), *_operand(left, data),
-            ctypes.byref(beta), *_operand(out, data), ctypes.c_int(product.batch),
-            ctypes.c_int(_compute(product.dtype)), ctypes.c_int(_DEFAULT_ALGORITHM),
-        )  # fmt: skip
+        sizes = [_size(n) for n in (product.columns, product.rows, product.inner)]
+        with self.runtime.current():
+            status = self.library.cublasGemmStridedBatchedEx(
+                self._handle(), ctypes.c_int(right.transposed), ctypes.c_int(left.transposed),
+                *sizes, ctypes.byref(one), *_operand(right, data), *_operand(left, data),
+                ctypes.byref(beta), *_operand(out, data), _size(product.batch),
+                ctypes.c_int(_compute(product.dtype)), ctypes.c_int(_DEFAULT_ALGORITHM),
+            )  # fmt: skip
         _check(status, "cublasGemmStridedBatchedEx")
 
     def _handle(self) -> Any:
@@ -94,9 +95,16 @@ class Blas:
         return handle, workspace
 
 
+def _size(number: int) -> Any:
+    # ctypes would cut off what does not fit, silently.
+    if number >= 2**31:
+        raise UsageError(f"cuBLAS takes sizes below 2**31, got {number}: use smaller batches")
+    return ctypes.c_int(number)
+
+
 def _operand(matrix: Matrix, data: Any) -> tuple[Any, ...]:
     return (
-        ctypes.c_void_p(matrix.pointer), data, ctypes.c_int(matrix.leading),
+        ctypes.c_void_p(matrix.pointer), data, _size(matrix.leading),
         ctypes.c_longlong(matrix.stride),
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agnostic_dl_cupy.blas import Blas, Matrix, Product
+from agnostic_dl_cupy.elementwise import add_bias
 from agnostic_dl_cupy.runtime import Launcher, Runtime, supported
 
 _UNIT = "windows"
@@ -70,11 +71,16 @@ class ByColumns:
     def __init__(self, runtime: Runtime, blas: Blas) -> None:
         self.runtime, self.blas = runtime, blas
 
-    def forward(self, geo: Geometry, x: Any, weight: Any) -> Any:
+    def forward(
+        self, geo: Geometry, x: Any, weight: Any, bias: Any = None, *, relu: bool = False
+    ) -> Any:
+        """The products; bias and rectifier in one more kernel, if asked for."""
         out = self.runtime.empty(geo.out, x.dtype)
         for part, columns in self._pieces(geo, x.dtype):
             self._unfold(part, x[columns.images], columns.array)
             self._multiply(part, columns.array, weight, out[columns.images], "forward")
+        if bias is not None:
+            add_bias(self.runtime, out, bias, rectify=relu)
         return out
 
     def input_grad(self, geo: Geometry, g: Any, weight: Any) -> Any:
@@ -165,6 +171,16 @@ class Convolutions:
             return NotImplemented
         return self._run("forward", geometry(x.shape, weight.shape, **static), x, weight)
 
+    def conv2d_bias(
+        self, xp: Any, x: Any, weight: Any, bias: Any, *, relu: bool = False, **static: Any
+    ) -> Any:
+        """As the primitive: conv2d and a bias (O,), then max(·, 0) if *relu*."""
+        fits = supported(self.runtime, x, bias) and bias.shape == weight.shape[3:]
+        if not fits or not self._takes(x, weight):
+            return NotImplemented
+        geo = geometry(x.shape, weight.shape, **static)
+        return self._run("forward", geo, x, weight, bias=bias, relu=relu)
+
     def conv2d_input_grad(self, xp: Any, g: Any, weight: Any, *, size: Pair, **static: Any) -> Any:
         """As the primitive: g (N, H', W', O) → (N, H, W, C)."""
         if not self._takes(g, weight):
@@ -184,12 +200,14 @@ class Convolutions:
     def _takes(self, *arrays: Any) -> bool:
         return supported(self.runtime, *arrays) and all(a.ndim == 4 for a in arrays)
 
-    def _run(self, operation: str, geo: Geometry | None, first: Any, second: Any) -> Any:
+    def _run(
+        self, operation: str, geo: Geometry | None, first: Any, second: Any, **epilogue: Any
+    ) -> Any:
         if geo is None:
             return NotImplemented
         first, second = self.runtime.contiguous(first), self.runtime.contiguous(second)
         for way in self.ways:
-            out = getattr(way, operation)(geo, first, second)
+            out = getattr(way, operation)(geo, first, second, **epilogue)
             if out is not NotImplemented:
                 return out
         return NotImplemented

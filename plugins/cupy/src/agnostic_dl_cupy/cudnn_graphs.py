@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from agnostic_dl_cupy.convolution import Geometry, transpose
 from agnostic_dl_cupy.precision import allows_tf32
-from agnostic_dl_cupy.runtime import Runtime
+from agnostic_dl_cupy.runtime import Runtime, aligned
 
 _DTYPES = {"float32": "FLOAT", "float16": "HALF", "bfloat16": "BFLOAT16"}
 _FIRST, _SECOND, _OUT, _BIAS = 1, 2, 3, 4
@@ -120,7 +120,7 @@ class Graphs:
         self.runtime, self.cudnn = runtime, cudnn
         self.plans: dict[tuple[Spec, int, int], Any] = {}
         self._handles: dict[tuple[int, int], Any] = {}
-        self._workspaces: dict[tuple[int, int], Any] = {}
+        self._workspaces: dict[tuple[int, int], list[Any]] = {}
 
     def forward(
         self, geo: Geometry, x: Any, weight: Any, bias: Any = None, *, relu: bool = False
@@ -171,7 +171,8 @@ class Graphs:
 
     def _build(self, spec: Spec) -> Any:
         try:
-            return build(self.cudnn, spec, handle=self._handle())
+            with self.runtime.current():
+                return build(self.cudnn, spec, handle=self._handle())
         except self.cudnn.cudnnGraphNotSupportedError:
             return None
 
@@ -187,17 +188,21 @@ class Graphs:
 
     def _execute(self, spec: Spec, first: Any, second: Any, out: Any, bias: Any = None) -> None:
         graph, pointer = self._plan(spec), self.runtime.pointer
-        arrays = {_FIRST: first, _SECOND: second, _OUT: out}
-        if bias is not None:
-            arrays[_BIAS] = bias
+        given = {_FIRST: first, _SECOND: second, _BIAS: bias}
+        # Batches and parameters may be views of larger arrays, at any of their elements.
+        arrays = {k: aligned(self.runtime, a) for k, a in given.items() if a is not None}
+        arrays[_OUT] = out
         pointers = {uid: pointer(array) for uid, array in arrays.items()}
-        workspace = self._workspace(graph.get_workspace_size())
-        graph.execute(pointers, pointer(workspace), handle=self._handle())
+        with self.runtime.current():
+            workspace = self._workspace(graph.get_workspace_size())
+            graph.execute(pointers, pointer(workspace), handle=self._handle())
 
     def _workspace(self, size: int) -> Any:
-        """This thread's and stream's scratch memory: as much as the largest plan so far needs."""
-        here = self._here()
-        kept = self._workspaces.get(here)
-        if kept is None or kept.size < size:
-            kept = self._workspaces[here] = self.runtime.empty((max(size, 1),), "uint8")
-        return kept
+        """This thread's and stream's scratch memory: as much as the largest plan so far needs.
+
+        Smaller ones are kept as well: graphs that were captured with them still write there.
+        """
+        kept = self._workspaces.setdefault(self._here(), [])
+        if not kept or kept[-1].size < size:
+            kept.append(self.runtime.empty((max(size, 1),), "uint8"))
+        return kept[-1]

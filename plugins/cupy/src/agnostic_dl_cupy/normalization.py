@@ -10,49 +10,51 @@ from agnostic_dl_cupy.runtime import Launcher, Runtime, supported
 
 _UNIT = "normalization"
 _THREADS = 256
+#: The address of an array that is not there.
+NOWHERE = np.uint64(0)
 
 
 def batch_norm(runtime: Runtime, xp: Any, x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     """As the primitive: x (..., C) → y, mean (C,), variance (C,)."""
+    return _normalized(runtime, x, weight, bias, eps, rectify=False)
+
+
+def batch_norm_relu(
+    runtime: Runtime, xp: Any, x: Any, weight: Any, bias: Any, *, eps: float
+) -> Any:
+    """As the primitive: as batch_norm with ReLU, and last where y is positive."""
+    return _normalized(runtime, x, weight, bias, eps, rectify=True)
+
+
+def _normalized(
+    runtime: Runtime, x: Any, weight: Any, bias: Any, eps: float, *, rectify: bool
+) -> Any:
     if not _takes(runtime, x, weight, bias):
         return NotImplemented
-    launcher, x = Launcher(runtime, x.dtype), runtime.contiguous(x)
-    mean, variance, out = (
-        launcher.empty(weight.shape),
-        launcher.empty(weight.shape),
-        launcher.empty(x.shape),
-    )
+    launcher = Launcher(runtime, x.dtype)
+    x, weight, bias = (runtime.contiguous(a) for a in (x, weight, bias))
+    mean, variance = launcher.empty(weight.shape), launcher.empty(weight.shape)
+    # What the images are normalized by is not rounded to their dtype.
+    scaling = runtime.empty((2, weight.size), launcher.accumulator)
+    out, positive = launcher.empty(x.shape), runtime.empty(x.shape, "bool") if rectify else NOWHERE
     channels, partial = np.int32(weight.size), _partial(launcher, "batch_norm_partial", 3, (x,))
     launcher.each(
-        _UNIT, "batch_norm_finish", weight.size, partial, mean, variance,
-        np.int32(partial.shape[0]), channels,
+        _UNIT, "batch_norm_finish", weight.size, partial, weight, mean, variance, scaling,
+        np.int32(partial.shape[0]), channels, launcher.scalar(eps),
     )  # fmt: skip
     launcher.each(
-        _UNIT, "batch_norm_apply", x.size, x, mean, variance, runtime.contiguous(weight),
-        runtime.contiguous(bias), out, np.int64(x.size), channels, launcher.scalar(eps),
+        _UNIT, "batch_norm_apply", x.size, x, scaling, bias, out, positive, np.int64(x.size),
+        channels,
     )  # fmt: skip
-    return out, mean, variance
+    return (out, mean, variance, positive) if rectify else (out, mean, variance)
 
 
 def batch_norm_input_grad(
     runtime: Runtime, xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, *, eps: float
 ) -> Any:
     """As the primitive: the gradient in x, through the statistics as well."""
-    if (
-        not _takes(runtime, x, mean, var, weight)
-        or not supported(runtime, x, g)
-        or g.shape != x.shape
-    ):
-        return NotImplemented
-    launcher = Launcher(runtime, x.dtype)
-    g, x, mean, var, weight = (runtime.contiguous(a) for a in (g, x, mean, var, weight))
-    sums, _ = _sums(launcher, g, x, mean, var, eps)
-    out = launcher.empty(x.shape)
-    launcher.each(
-        _UNIT, "batch_norm_input_grad", x.size, g, x, mean, var, weight, sums, out,
-        np.int64(x.size // weight.size), np.int32(weight.size), launcher.scalar(eps),
-    )  # fmt: skip
-    return out
+    found = batch_norm_gradients(runtime, xp, g, x, mean, var, weight, eps=eps)
+    return NotImplemented if found is NotImplemented else found[0]
 
 
 def batch_norm_weight_grad(
@@ -62,7 +64,41 @@ def batch_norm_weight_grad(
     if not _takes(runtime, x, mean, var) or not supported(runtime, x, g) or g.shape != x.shape:
         return NotImplemented
     g, x, mean, var = (runtime.contiguous(a) for a in (g, x, mean, var))
-    return _sums(Launcher(runtime, x.dtype), g, x, mean, var, eps)[1]
+    return _sums(Launcher(runtime, x.dtype), g, x, mean, var, NOWHERE, NOWHERE, eps)[1]
+
+
+def batch_norm_gradients(
+    runtime: Runtime, xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, *, eps: float
+) -> Any:
+    """As the primitive: in x, through the statistics as well, in the weight and in the bias."""
+    return _gradients(runtime, g, x, mean, var, weight, NOWHERE, eps)
+
+
+def batch_norm_relu_gradients(
+    runtime: Runtime, xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, positive: Any, *,
+    eps: float,
+) -> Any:  # fmt: skip
+    """As the primitive: of g where y was positive."""
+    if not runtime.takes(positive) or positive.dtype != bool or positive.shape != x.shape:
+        return NotImplemented
+    return _gradients(runtime, g, x, mean, var, weight, runtime.contiguous(positive), eps)
+
+
+def _gradients(
+    runtime: Runtime, g: Any, x: Any, mean: Any, var: Any, weight: Any, positive: Any, eps: float
+) -> Any:
+    fits = _takes(runtime, x, mean, var, weight) and supported(runtime, x, g)
+    if not fits or g.shape != x.shape:
+        return NotImplemented
+    launcher = Launcher(runtime, x.dtype)
+    g, x, mean, var, weight = (runtime.contiguous(a) for a in (g, x, mean, var, weight))
+    terms, *grads = _sums(launcher, g, x, mean, var, weight, positive, eps)
+    out = launcher.empty(x.shape)
+    launcher.each(
+        _UNIT, "batch_norm_input_grad", x.size, g, x, mean, terms, positive, out,
+        np.int64(x.size), np.int32(weight.size),
+    )  # fmt: skip
+    return (out, *grads)
 
 
 def _takes(runtime: Runtime, x: Any, *vectors: Any) -> bool:
@@ -89,13 +125,16 @@ def _partial(launcher: Launcher, kernel: str, count: int, arrays: Any) -> Any:
     return partial
 
 
-def _sums(launcher: Launcher, g: Any, x: Any, mean: Any, var: Any, eps: float) -> tuple[Any, Any]:
-    """Σ g and Σ g · (x - mean) as (2, C), and the gradient of the weight (C,)."""
-    partial = _partial(launcher, "batch_norm_grad_partial", 2, (g, x, mean))
-    sums = launcher.runtime.empty((2, mean.size), launcher.accumulator)
-    weight_grad = launcher.empty(mean.shape)
+def _sums(
+    launcher: Launcher, g: Any, x: Any, mean: Any, var: Any, weight: Any, positive: Any, eps: float
+) -> tuple[Any, Any, Any]:
+    """The terms of the gradient in x, if there is a weight; the gradients of weight and bias."""
+    partial = _partial(launcher, "batch_norm_grad_partial", 2, (g, x, mean, positive))
+    terms = launcher.runtime.empty((3, mean.size), launcher.accumulator)
+    weight_grad, bias_grad = launcher.empty(mean.shape), launcher.empty(mean.shape)
     launcher.each(
-        _UNIT, "batch_norm_grad_finish", mean.size, partial, var, sums, weight_grad,
-        np.int32(partial.shape[0]), np.int32(mean.size), launcher.scalar(eps),
+        _UNIT, "batch_norm_grad_finish", mean.size, partial, var, weight, terms, weight_grad,
+        bias_grad, np.int64(x.size // mean.size), np.int32(partial.shape[0]), np.int32(mean.size),
+        launcher.scalar(eps),
     )  # fmt: skip
-    return sums, weight_grad
+    return terms, weight_grad, bias_grad

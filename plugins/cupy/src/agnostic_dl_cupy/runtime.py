@@ -7,6 +7,7 @@ GPU as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,9 @@ from agnostic_dl_cupy import templates
 from agnostic_dl_cupy.templates import Variant
 
 Shape = tuple[int, ...]
+
+#: Bytes that a tensor of cuDNN begins at a multiple of.
+ALIGNED = 16
 
 
 class Runtime(Protocol):
@@ -35,6 +39,9 @@ class Runtime(Protocol):
 
     def contiguous(self, array: Any) -> Any:
         """The array itself if it is C-contiguous, else a copy that is."""
+
+    def current(self) -> AbstractContextManager[Any]:
+        """The device made the thread's current one: libraries ask CUDA which that is."""
 
     def pointer(self, array: Any) -> int:
         """The address of its first element."""
@@ -59,37 +66,56 @@ class CupyRuntime:
 
         self.device = device
         self.cupy = cupy
-        self._modules: dict[Variant, Any] = {}
+        self._functions: dict[tuple[Variant, str], Any] = {}
 
     def takes(self, array: Any) -> bool:
         return type(array) is self.cupy.ndarray and array.device.id == self.device
 
     def empty(self, shape: Shape, dtype: Any) -> Any:
-        with self.cupy.cuda.Device(self.device):
+        with self.current():
             return self.cupy.empty(shape, dtype=dtype)
 
     def contiguous(self, array: Any) -> Any:
         # Not ascontiguousarray alone: it makes one axis of none.
         return array if array.flags.c_contiguous else self.cupy.ascontiguousarray(array)
 
+    def current(self) -> AbstractContextManager[Any]:
+        device: AbstractContextManager[Any] = self.cupy.cuda.Device(self.device)
+        return device
+
     def pointer(self, array: Any) -> int:
         address: int = array.data.ptr
         return address
 
     def stream(self) -> int:
-        handle: int = self.cupy.cuda.get_current_stream().ptr
+        handle: int = self.cupy.cuda.get_current_stream(self.device).ptr
         return handle
 
     def launch(
         self, variant: Variant, kernel: str, grid: Sequence[int], threads: int, arguments: Any
     ) -> None:
-        module = self._modules.get(variant)
-        if module is None:
-            module = self._modules[variant] = self.cupy.RawModule(
-                code=templates.source(variant), options=templates.OPTIONS, backend="nvrtc"
-            )
-        with self.cupy.cuda.Device(self.device):
-            module.get_function(kernel)(tuple(grid), (threads,), arguments)
+        with self.current():
+            if (variant, kernel) not in self._functions:
+                self._load(variant)
+            self._functions[variant, kernel](tuple(grid), (threads,), arguments)
+
+    def _load(self, variant: Variant) -> None:
+        module = self.cupy.RawModule(
+            code=templates.source(variant), options=templates.OPTIONS, backend="nvrtc"
+        )
+        for kernel in templates.UNITS[variant.unit]:
+            self._functions[variant, kernel] = module.get_function(kernel)
+
+
+def aligned(runtime: Runtime, array: Any) -> Any:
+    """The array itself if it is C-contiguous and begins at a multiple of 16 bytes, else a copy."""
+    array = runtime.contiguous(array)
+    if runtime.pointer(array) % ALIGNED == 0:
+        return array
+    copy = runtime.empty(array.shape, array.dtype)
+    with runtime.current():
+        copy[...] = array
+    return copy
 
 
 class Launcher:

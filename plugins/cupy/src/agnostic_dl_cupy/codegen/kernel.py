@@ -8,6 +8,7 @@ from typing import Any
 
 from agnostic_dl.extend import Instruction, Value
 from agnostic_dl_cupy.codegen.source import Source, source_of
+from agnostic_dl_cupy.templates import OPTIONS
 
 #: Threads of a block; blocks for each multiprocessor, enough to keep its memory busy.
 THREADS, BLOCKS = 256, 8
@@ -20,7 +21,7 @@ def compiled(source: Source) -> Any:
     """The kernel; CuPy compiles it at its first launch, and keeps it on disk."""
     import cupy
 
-    return cupy.RawKernel(source.text, source.name)
+    return cupy.RawKernel(source.text, source.name, OPTIONS)
 
 
 @cache

@@ -17,7 +17,7 @@ extern "C" __global__ void relu_grad(const STORAGE* g, const STORAGE* y, STORAGE
 extern "C" __global__ void add_bias(STORAGE* out, const STORAGE* bias, Index count, int channels,
                                     int rectify) {
     FOR_EACH(i, count) {
-        ACCUM value = load(out[i]) + load(bias[i % channels]);
+        ACCUM value = load(out[i]) + load(bias[rest(i, channels)]);
         out[i] = store(!rectify || value > 0 || value != value ? value : (ACCUM)0);
     }
 }

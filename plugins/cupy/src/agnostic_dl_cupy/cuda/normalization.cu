@@ -40,34 +40,48 @@ extern "C" __global__ void batch_norm_partial(const STORAGE* x, ACCUM* partial, 
     __syncthreads();
 }
 
-extern "C" __global__ void batch_norm_finish(const ACCUM* partial, STORAGE* mean, STORAGE* variance,
-                                             int pieces, int channels) {
+// Mean and variance as they are stored; scaling (2, channels): the mean, unrounded, and what the
+// distance from it is multiplied by.
+extern "C" __global__ void batch_norm_finish(const ACCUM* partial, const STORAGE* weight,
+                                             STORAGE* mean, STORAGE* variance, ACCUM* scaling,
+                                             int pieces, int channels, ACCUM eps) {
     FOR_EACH(c, channels) {
         double n = 0, middle = 0, m2 = 0;
         for (int k = 0; k < pieces; k++) {
             const ACCUM* piece = partial + (Index)k * 3 * channels + c;
             join<double>(&n, &middle, &m2, piece[0], piece[channels], piece[2 * channels]);
         }
-        mean[c] = store((ACCUM)middle);
-        variance[c] = store((ACCUM)(m2 / n));
+        ACCUM spread = (ACCUM)(m2 / n);
+        mean[c] = store((ACCUM)middle), variance[c] = store(spread);
+        scaling[c] = (ACCUM)middle, scaling[channels + c] = load(weight[c]) / sqrt(spread + eps);
     }
 }
 
-extern "C" __global__ void batch_norm_apply(const STORAGE* x, const STORAGE* mean,
-                                            const STORAGE* variance, const STORAGE* weight,
-                                            const STORAGE* bias, STORAGE* out, Index count,
-                                            int channels, ACCUM eps) {
+// With the rectifier where there is a place for what is positive; NaN stays NaN.
+extern "C" __global__ void batch_norm_apply(const STORAGE* x, const ACCUM* scaling,
+                                            const STORAGE* bias, STORAGE* out,
+                                            unsigned char* positive, Index count, int channels) {
     FOR_EACH(i, count) {
-        int c = (int)(i % channels);
-        ACCUM scale = load(weight[c]) / sqrt(load(variance[c]) + eps);
-        out[i] = store((load(x[i]) - load(mean[c])) * scale + load(bias[c]));
+        int c = rest(i, channels);
+        ACCUM value = (load(x[i]) - scaling[c]) * scaling[channels + c] + load(bias[c]);
+        if (positive) {
+            positive[i] = load(store(value)) > 0;
+            value = positive[i] || value != value ? value : (ACCUM)0;
+        }
+        out[i] = store(value);
     }
+}
+
+// The gradient that comes back through the rectifier, if there was one.
+__device__ inline ACCUM passed(const STORAGE* g, const unsigned char* positive, Index i) {
+    return !positive || positive[i] ? load(g[i]) : (ACCUM)0;
 }
 
 // partial (pieces, 2, channels): the sums of g and of g · (x - mean).
 extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORAGE* x,
-                                                   const STORAGE* mean, ACCUM* partial, Index rows,
-                                                   int channels, int lanes) {
+                                                   const STORAGE* mean,
+                                                   const unsigned char* positive, ACCUM* partial,
+                                                   Index rows, int channels, int lanes) {
     __shared__ ACCUM pulls[BLOCK], twists[BLOCK];
     int lane = threadIdx.x % lanes, line = threadIdx.x / lanes, lines = blockDim.x / lanes;
     int channel = blockIdx.x * lanes + lane;
@@ -75,7 +89,7 @@ extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORA
     if (channel < channels) {
         ACCUM middle = load(mean[channel]);
         for (Index r = (Index)blockIdx.y * lines + line; r < rows; r += (Index)gridDim.y * lines) {
-            ACCUM slope = load(g[r * channels + channel]);
+            ACCUM slope = passed(g, positive, r * channels + channel);
             pull += slope;
             twist += slope * (load(x[r * channels + channel]) - middle);
         }
@@ -91,31 +105,36 @@ extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORA
     __syncthreads();
 }
 
-// sums (2, channels): as above, over all pieces, times scale; the gradient of the weight.
+// The gradients of weight and bias. terms (3, channels), if there is a weight: what each g is
+// shifted by, by what share of the distance from the mean, and what that is multiplied by.
 extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const STORAGE* variance,
-                                                  ACCUM* sums, STORAGE* weight_grad, int pieces,
-                                                  int channels, ACCUM eps) {
+                                                  const STORAGE* weight, ACCUM* terms,
+                                                  STORAGE* weight_grad, STORAGE* bias_grad,
+                                                  Index rows, int pieces, int channels,
+                                                  ACCUM eps) {
     FOR_EACH(c, channels) {
         double pull = 0, twist = 0;
         for (int k = 0; k < pieces; k++) {
             const ACCUM* piece = partial + (Index)k * 2 * channels + c;
             pull += piece[0], twist += piece[channels];
         }
-        sums[c] = (ACCUM)pull, sums[channels + c] = (ACCUM)twist;
-        weight_grad[c] = store((ACCUM)twist / sqrt(load(variance[c]) + eps));
+        ACCUM rstd = 1 / sqrt(load(variance[c]) + eps);
+        weight_grad[c] = store((ACCUM)twist * rstd);
+        bias_grad[c] = store((ACCUM)pull);
+        if (!weight) continue;
+        terms[c] = (ACCUM)(pull / rows);
+        terms[channels + c] = (ACCUM)(twist / rows) * rstd * rstd;
+        terms[2 * channels + c] = load(weight[c]) * rstd;
     }
 }
 
 extern "C" __global__ void batch_norm_input_grad(const STORAGE* g, const STORAGE* x,
-                                                 const STORAGE* mean, const STORAGE* variance,
-                                                 const STORAGE* weight, const ACCUM* sums,
-                                                 STORAGE* out, Index rows, int channels,
-                                                 ACCUM eps) {
-    FOR_EACH(i, rows * channels) {
-        int c = (int)(i % channels);
-        ACCUM rstd = 1 / sqrt(load(variance[c]) + eps);
-        ACCUM centred = (load(x[i]) - load(mean[c])) * rstd;
-        ACCUM pull = sums[c] / rows, twist = sums[channels + c] * rstd / rows;
-        out[i] = store((load(g[i]) - pull - centred * twist) * (load(weight[c]) * rstd));
+                                                 const STORAGE* mean, const ACCUM* terms,
+                                                 const unsigned char* positive, STORAGE* out,
+                                                 Index count, int channels) {
+    FOR_EACH(i, count) {
+        int c = rest(i, channels);
+        ACCUM pull = terms[c] + (load(x[i]) - load(mean[c])) * terms[channels + c];
+        out[i] = store((passed(g, positive, i) - pull) * terms[2 * channels + c]);
     }
 }

@@ -5,11 +5,11 @@
     int height, int width, int channels, int out_height, int out_width, int kernel_height,     \
         int kernel_width, int stride_height, int stride_width, int top, int left
 
-#define UNRAVEL(index, rows, columns)                     \
-    int channel = (int)((index) % channels);              \
-    int column = (int)((index) / channels % (columns));   \
-    int row = (int)((index) / channels / (columns) % (rows)); \
-    Index image = (index) / channels / (columns) / (rows);
+#define UNRAVEL(index, rows, columns)                       \
+    Index pixel = quotient(index, channels);                \
+    Index line = quotient(pixel, columns);                  \
+    Index image = quotient(line, rows);                     \
+    int channel = rest(index, channels), column = rest(pixel, columns), row = rest(line, rows);
 
 // The windows along one axis that an element lies in: first <= window < last.
 __device__ inline int first_window(int place, int kernel, int stride) {

@@ -11,13 +11,12 @@ extern "C" __global__ void image_to_columns(const STORAGE* x, STORAGE* columns, 
                                             GEOMETRY) {
     int depth = channels / groups, taps = kernel_height * kernel_width;
     FOR_EACH(i, count) {
-        int inner = (int)(i % depth), tap = (int)(i / depth % taps);
-        int group = (int)(i / depth / taps % groups);
-        Index window = i / depth / taps / groups;
-        int z = (int)(window % out_width) * stride_width + tap % kernel_width * dilation_width;
-        int y = (int)(window / out_width % out_height) * stride_height +
-                tap / kernel_width * dilation_height;
-        Index image = window / out_width / out_height;
+        Index place_of_tap = quotient(i, depth), set = quotient(place_of_tap, taps);
+        int inner = rest(i, depth), tap = rest(place_of_tap, taps), group = rest(set, groups);
+        Index window = quotient(set, groups), line = quotient(window, out_width);
+        int z = rest(window, out_width) * stride_width + tap % kernel_width * dilation_width;
+        int y = rest(line, out_height) * stride_height + tap / kernel_width * dilation_height;
+        Index image = quotient(line, out_height);
         y -= top, z -= left;
         bool inside = y >= 0 && y < height && z >= 0 && z < width;
         Index place = ((image * height + y) * width + z) * channels + group * depth + inner;
@@ -30,9 +29,9 @@ extern "C" __global__ void columns_to_image(const STORAGE* columns, STORAGE* x, 
                                             GEOMETRY) {
     int depth = channels / groups, taps = kernel_height * kernel_width;
     FOR_EACH(i, count) {
-        int channel = (int)(i % channels), column = (int)(i / channels % width);
-        int row = (int)(i / channels / width % height);
-        Index image = i / channels / width / height;
+        Index pixel = quotient(i, channels), line = quotient(pixel, width);
+        int channel = rest(i, channels), column = rest(pixel, width), row = rest(line, height);
+        Index image = quotient(line, height);
         ACCUM total = 0;
         for (int tap = 0; tap < taps; tap++) {
             int y = row + top - tap / kernel_width * dilation_height;
@@ -52,5 +51,5 @@ extern "C" __global__ void columns_to_image(const STORAGE* columns, STORAGE* x, 
 // are scattered, writes are not.
 extern "C" __global__ void transpose(const STORAGE* x, STORAGE* out, Index count, int rows,
                                      int columns) {
-    FOR_EACH(i, count) out[i] = x[i % rows * columns + i / rows];
+    FOR_EACH(i, count) out[i] = x[(Index)rest(i, rows) * columns + quotient(i, rows)];
 }

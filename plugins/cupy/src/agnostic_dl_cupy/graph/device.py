@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from agnostic_dl.extend import PRIMITIVES, Instruction, Value, resolved
+from agnostic_dl.extend import PRIMITIVES, Instruction, Value
 from agnostic_dl_cupy.codegen import ChainKernel
 
 
@@ -24,6 +24,8 @@ class CudaDevice:
         with backend.device:
             self.stream = cupy.cuda.Stream(non_blocking=True)
             self.pool = cupy.cuda.MemoryPool()
+            # Recorded anew at each step: to make events costs the host more.
+            self._before, self._after = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -31,14 +33,25 @@ class CudaDevice:
         cupy = self._cupy
         with self._backend.device:
             outside = cupy.cuda.get_current_stream()
-            self.stream.wait_event(outside.record())
+            self.stream.wait_event(outside.record(self._before))
             try:
                 with self.stream, cupy.cuda.using_allocator(self.pool.malloc):
                     yield
             finally:
-                outside.wait_event(self.stream.record())
+                outside.wait_event(self.stream.record(self._after))
+
+    @property
+    def rewrites(self) -> tuple[Any, ...]:
+        """The rules for programs that the backend's kernels ask for."""
+        rules: tuple[Any, ...] = self._backend.rewrites
+        return rules
 
     # -- memory ------------------------------------------------------------------------------------
+
+    def place(self, value: Value) -> Any:
+        """Memory for what a plan keeps: not of the pool, in which any graph may write."""
+        with self._backend.device:
+            return self.empty(value)
 
     def empty(self, value: Value) -> Any:
         """Memory for a value, C-contiguous."""
@@ -64,9 +77,13 @@ class CudaDevice:
 
     def apply(self, instruction: Instruction, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         """One primitive on arrays, by the backend's kernel of that name if there is one."""
-        static = resolved(instruction.static, self._backend.xp)
-        out = PRIMITIVES[instruction.op].run(operands, static)
+        out = PRIMITIVES[instruction.op].run(operands, self._resolved(instruction.static))
         return tuple(out) if instruction.several else (out,)
+
+    def _resolved(self, static: Mapping[str, Any]) -> dict[str, Any]:
+        """Static arguments with the backend's dtypes: bfloat16 is not among CuPy's own names."""
+        named = isinstance(static.get("dtype"), str)
+        return {**static, "dtype": self._backend.dtypes[static["dtype"]]} if named else dict(static)
 
     def launch(self, kernel: ChainKernel, ins: list[Any], outs: list[Any]) -> None:
         """One generated kernel; what it reads in another order is put in order first."""

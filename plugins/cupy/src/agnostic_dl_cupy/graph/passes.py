@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from agnostic_dl.extend import CHAIN, VIEWS, Instruction, Program, Value, chained, optimize
+from agnostic_dl.extend import (
+    CHAIN,
+    VIEWS,
+    Instruction,
+    Program,
+    Rule,
+    Value,
+    chained,
+    optimize,
+    rewrite,
+)
 from agnostic_dl_cupy.codegen import accepts
 
 
-def prepared(program: Program) -> Program:
-    """The program with its guard turned into selections, and chains for generated kernels."""
-    return uniform_constants(chained(optimize(guarded(program)), accepts))
+def prepared(program: Program, rewrites: Iterable[Rule] = ()) -> Program:
+    """The program as the kernels have it, its guard as selections, the rest in chains."""
+    guarding = guarded(rewrite(program, rewrites))
+    return uniform_constants(chained(optimize(guarding), accepts))
 
 
 def guarded(program: Program) -> Program:

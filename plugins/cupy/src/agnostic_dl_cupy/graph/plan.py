@@ -32,7 +32,7 @@ class GraphPlan:
     def __init__(self, program: Program, device: Any, like: GraphPlan | None = None) -> None:
         self.program = program
         self.device: Any = device if like is None else like.device
-        self._code = prepared(program)
+        self._code = prepared(program, self.device.rewrites)
         self._kernels = {
             k: ChainKernel(i, self._code.values)
             for k, i in enumerate(self._code.code) if i.op == CHAIN
@@ -43,12 +43,11 @@ class GraphPlan:
         self._runs = 0
         #: Why it runs eagerly; None: it does not, or not for long.
         self.reason: str | None = None
-        with self.device.working():
-            self._state: dict[str, Any] = {} if like is None else like._state
-            for name in program.state:
-                if name not in self._state:
-                    self._state[name] = self.device.empty(self._value(name))
-            self._inputs, self._vectors = self._places()
+        self._state: dict[str, Any] = {} if like is None else like._state
+        for name in program.state:
+            if name not in self._state:
+                self._state[name] = self.device.place(self._value(name))
+        self._inputs, self._vectors = self._places()
 
     def _value(self, name: str) -> Value:
         return self.program.values[self.program.inputs[name]]
@@ -63,11 +62,11 @@ class GraphPlan:
                 vectors.setdefault(value.dtype, (None, []))[1].append(name)
         places: dict[str, Any] = {}
         for dtype, (_, members) in vectors.items():
-            vector = self.device.empty(Value((len(members),), dtype))
+            vector = self.device.place(Value((len(members),), dtype))
             vectors[dtype] = vector, members
             places |= {name: vector[k : k + 1].reshape(()) for k, name in enumerate(members)}
         return places | {
-            name: self.device.empty(self._value(name)) for name in names if name not in places
+            name: self.device.place(self._value(name)) for name in names if name not in places
         }, vectors
 
     # -- the protocol ------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from agnostic_dl.extend import Backend
+from agnostic_dl_cupy.backend import with_halves
 from agnostic_dl_cupy.blas import Blas
 from agnostic_dl_cupy.cudnn_graphs import Graphs
 from agnostic_dl_cupy.kernels import bind
@@ -28,6 +29,15 @@ class RehearsalBackend(Backend):
 
         return xp
 
+    @cached_property
+    def dtypes(self) -> Mapping[str, Any]:
+        return with_halves(super().dtypes)
+
+    def own_rewrites(self) -> Iterable[Any]:
+        from agnostic_dl_cupy.kernels import REWRITES
+
+        return REWRITES
+
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         self.runtime, self.cublas, self.cudnn = HostRuntime(), FakeCublas(), FakeCudnn()
         graphs = Graphs(self.runtime, self.cudnn)
@@ -35,3 +45,11 @@ class RehearsalBackend(Backend):
 
     def to_numpy(self, array: Any) -> Any:
         return np.asarray(array)
+
+    def compile(self, program: Any, like: Any = None) -> Any:
+        """The program by the plugin's plans, on the device that is none."""
+        from agnostic_dl_cupy.graph import GraphPlan
+        from agnostic_dl_cupy.rehearsal.device import FakeDevice
+
+        device = FakeDevice(self.xp, rewrites=self.rewrites, generated=True)
+        return GraphPlan(program, None if like else device, like)

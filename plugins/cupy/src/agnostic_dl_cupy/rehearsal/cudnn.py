@@ -88,6 +88,8 @@ class Graph:
     def execute(self, pointers: dict[int, int], workspace: int, handle: Any) -> None:
         if handle != self.target["handle"]:
             raise ValueError("the plan was built for another handle")
+        if any(pointer % 16 for pointer in pointers.values()):
+            raise ValueError(f"an address is no multiple of 16 bytes: {pointers}")
         self.module.calls.append(f"execute on stream {self.module.streams[handle]}")
         self._view(self.tensors[-1], pointers)[...] = self._value(self.tensors[-1], pointers)
 
@@ -99,7 +101,8 @@ class Graph:
 
     def _value(self, tensor: Tensor, pointers: dict[int, int]) -> Any:
         if tensor.source is None:
-            return self._view(tensor, pointers)
+            found = self._view(tensor, pointers)
+            return found if found.dtype == np.float64 else found.astype(np.float32)
         name, *inputs = tensor.source
         if name == "relu":
             return np.maximum(self._value(inputs[0], pointers), 0)

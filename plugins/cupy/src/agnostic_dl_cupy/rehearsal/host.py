@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -55,6 +56,9 @@ class HostRuntime:
         # Not ascontiguousarray alone: it makes one axis of none.
         return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
+    def current(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
     def pointer(self, array: Any) -> int:
         address: int = array.ctypes.data
         return address
@@ -95,16 +99,20 @@ def host_source(variant: Variant) -> str:
 
 @cache
 def _library(variant: Variant) -> Any:
-    text = host_source(variant)
+    return shared_library(host_source(variant), "-std=c++20", "-pthread")
+
+
+def shared_library(text: str, *options: str) -> Any:
+    """C++ as a library, compiled where this very text has not been yet."""
     folder = Path(gettempdir()) / f"agnostic-dl-cupy-rehearsal-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    name = folder / sha256(text.encode()).hexdigest()[:24]
+    name = folder / sha256("\n".join([*options, text]).encode()).hexdigest()[:24]
     library = name.with_suffix(".so")
     if not library.exists():
         name.with_suffix(".cpp").write_text(text, encoding="utf-8")
         made = name.with_suffix(f".{os.getpid()}.so")
-        command = ["g++", "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", "-w",
+        command = ["g++", "-O1", "-shared", "-fPIC", "-w", *options,
                    str(name.with_suffix(".cpp")), "-o", str(made)]  # fmt: skip
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
         made.replace(library)
     return ctypes.CDLL(str(library))

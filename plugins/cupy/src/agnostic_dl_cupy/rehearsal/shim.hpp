@@ -35,6 +35,20 @@ static inline __nv_bfloat16 __float2bfloat16(float value) {
     return {(unsigned short)((word + 0x7fff + ((word >> 16) & 1)) >> 16)};
 }
 
+// float16: the compiler's own, which rounds to even as CUDA's conversion does.
+struct __half { unsigned short bits; };
+static inline float __half2float(__half value) {
+    _Float16 out;
+    std::memcpy(&out, &value, 2);
+    return (float)out;
+}
+static inline __half __float2half(float value) {
+    _Float16 rounded = (_Float16)value;
+    __half out;
+    std::memcpy(&out, &rounded, 2);
+    return out;
+}
+
 template <class Body> static void each_block(Body body) {
     for (blockIdx.y = 0; blockIdx.y < gridDim.y; blockIdx.y++)
         for (blockIdx.x = 0; blockIdx.x < gridDim.x; blockIdx.x++) body();

@@ -1,0 +1,177 @@
+"""CUDA's part in a plan, and whole steps on the rehearsal of the backend."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import agnostic_dl as adl
+from agnostic_dl import nn
+from agnostic_dl.extend import Value
+from agnostic_dl_cupy.graph import CudaDevice
+from agnostic_dl_cupy.graph.passes import guarded
+from agnostic_dl_cupy.rehearsal import host
+from agnostic_dl_cupy.rehearsal.backend import RehearsalBackend
+
+
+class Stream:
+    """CUDA's part in a capture; one that was broken off fails at its end as well."""
+
+    def __init__(self, broken):
+        self.log, self.broken = [], broken
+
+    def begin_capture(self):
+        self.log.append("begin")
+
+    def end_capture(self):
+        self.log.append("end")
+        if self.broken:
+            raise RuntimeError("cudaErrorStreamCaptureInvalidated")
+        return self
+
+    def upload(self, stream):
+        self.log.append("upload")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_cudas_capture_ends_where_the_work_fails_and_tells_the_first_cause(broken):
+    device = object.__new__(CudaDevice)
+    device.stream = Stream(broken)
+    with pytest.raises(NotImplementedError, match="cuBLAS"):
+        device.capture(lambda: refuse("cuBLAS"))
+    assert device.stream.log == ["begin", "end"]
+
+
+class Noting:
+    """CUDA's streams, events, pools and devices, of which only the order of calls is real."""
+
+    def __init__(self):
+        self.log, self.current = [], None
+        noting = self
+
+        class Queue:
+            def __init__(self, name):
+                self.name = name
+
+            def record(self, event):
+                noting.log.append(f"{self.name} records {event}")
+                return event
+
+            def wait_event(self, event):
+                noting.log.append(f"{self.name} waits for {event}")
+
+            def __enter__(self):
+                self.before, noting.current = noting.current, self
+
+            def __exit__(self, *error):
+                noting.current = self.before
+
+        self.current = Queue("outside")
+        self.made, self.events = [], iter(("before", "after"))
+        self.cuda = SimpleNamespace(
+            Stream=lambda non_blocking: Queue("own"),
+            MemoryPool=lambda: SimpleNamespace(malloc="the private pool"),
+            Event=lambda disable_timing: next(self.events),
+            get_current_stream=lambda: self.current, using_allocator=self.using,
+        )  # fmt: skip
+        self.allocator = "the usual pool"
+
+    @contextmanager
+    def using(self, allocator):
+        before, self.allocator = self.allocator, allocator
+        try:
+            yield
+        finally:
+            self.allocator = before
+
+    def empty(self, shape, dtype):
+        return self.allocator, self.current.name, shape, dtype
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_plans_work_waits_for_what_was_queued_and_what_follows_waits_for_it(fails, monkeypatch):
+    cupy = Noting()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    device = CudaDevice(SimpleNamespace(device=nullcontext(), dtypes={"float32": "f4"}))
+    value = Value((2,), "float32")
+    with pytest.raises(ValueError, match="work") if fails else nullcontext(), device.working():
+        cupy.log.append("work")
+        assert device.empty(value) == ("the private pool", "own", (2,), "f4")
+        if fails:
+            raise ValueError("the work failed")
+    assert cupy.log == [
+        "outside records before", "own waits for before", "work", "own records after",
+        "outside waits for after",
+    ]  # fmt: skip
+    assert device.place(value) == ("the usual pool", "outside", (2,), "f4")
+
+
+def refuse(reason):
+    raise NotImplementedError(reason)
+
+
+def test_cudas_capture_is_uploaded_before_it_is_first_replayed():
+    device = object.__new__(CudaDevice)
+    device.stream = Stream(broken=False)
+    graph, found = device.capture(lambda: {"loss": 1})
+    assert graph is device.stream
+    assert found == {"loss": 1}
+    assert device.stream.log == ["begin", "end", "upload"]
+
+
+def test_bfloat16_in_a_program_is_the_backends_dtype():
+    """CuPy's namespace has no name for it."""
+    device = object.__new__(CudaDevice)
+    device._backend = SimpleNamespace(dtypes={"bfloat16": "the dtype"}, xp=object())
+    assert device._resolved({"dtype": "bfloat16", "copy": True}) == {
+        "dtype": "the dtype", "copy": True
+    }  # fmt: skip
+    assert device._resolved({"axis": 0}) == {"axis": 0}
+
+
+def rehearsed(capture):
+    """Losses of some steps, the backend and its plans' specs."""
+    backend, draw = RehearsalBackend(), np.random.default_rng(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4),
+        nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3),
+    )  # fmt: skip
+    with adl.use_backend(backend):
+        step = adl.train_step(
+            model.init(0), "cross_entropy", adl.optimizer("adam"), capture=capture
+        )
+        losses = [
+            float(step(draw.normal(size=(5, 6, 6, 2)).astype(np.float32), draw.integers(0, 3, 5)))
+            for _ in range(6)
+        ]
+    assert step.captured is capture
+    return losses, backend
+
+
+@pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+def test_a_captured_step_asks_for_bias_and_rectifier_in_the_plan_of_the_convolution():
+    eager, before = rehearsed(capture=False)
+    captured, backend = rehearsed(capture=True)
+    # The bias of batch norm has its gradient from the kernel's sums, which are in another order.
+    np.testing.assert_allclose(captured, eager, rtol=1e-5)
+    graphs = [b.kernels["conv2d"].__self__.ways[0] for b in (before, backend)]
+    plain, fused = (
+        {(s.bias, s.relu) for s, *_ in g.plans if s.operation == "forward"} for g in graphs
+    )
+    assert plain == {(False, False)}
+    # The first convolution has bias and rectifier, the second a bias before its batch norm; the
+    # one step before the program, which is eager, has neither.
+    assert fused == {(False, False), (True, True), (True, False)}
+    launched = [name for name, *_ in backend.runtime.calls]
+    assert "batch_norm_grad_finish" in launched
+
+
+def test_a_program_without_a_guard_is_as_it_was():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(72, 3)).init(0)
+    step = adl.train_step(model, "cross_entropy", adl.optimizer("sgd"))
+    program = adl.program(step, np.zeros((2, 6, 6, 2), np.float32), np.zeros(2, np.int64))
+    assert guarded(program) is program
