@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +13,11 @@ from typing import Any, ClassVar
 
 from agnostic_dl import kernels, plugins
 from agnostic_dl.contract import one_line
-from agnostic_dl.errors import AgnosticDLError, BackendUnavailable, UsageError
+from agnostic_dl.errors import AgnosticDLError, BackendUnavailable, DTypeError, UsageError
 
 DTYPE_NAMES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-    "float32", "float64", "complex64", "complex128",
+    "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
 )  # fmt: skip
 
 
@@ -79,6 +80,10 @@ class Backend:
 
     def synchronize(self) -> None:
         """Return when all queued work is done."""
+
+    def overflowing(self) -> AbstractContextManager[Any]:
+        """A context in which numbers may overflow silently: who opens it looks for them."""
+        return nullcontext()
 
     def compile(self, program: Any, like: Any = None) -> Any:
         """A plan that runs a recorded program many times (see `primitives/program.py`).
@@ -245,11 +250,9 @@ class use_backend:
         return self.backend
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
+        self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         _current.reset(self._token)
 
 
@@ -274,6 +277,14 @@ def backend_of(array: Any) -> Backend:
     raise UsageError(
         f"no loaded backend has arrays of class {type(array).__name__}: name one with use_backend"
     )
+
+
+def dtype_of(xp: Any, name: str) -> Any:
+    """The dtype of that name, of a loaded backend whose namespace is *xp*."""
+    for backend in (_current.get(), *_instances.values()):
+        if backend is not None and backend.xp is xp and name in backend.dtypes:
+            return backend.dtypes[name]
+    raise DTypeError(f"no loaded backend of {xp.__name__} has the dtype {name}")
 
 
 def to_numpy(array: Any) -> Any:
