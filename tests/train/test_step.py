@@ -110,11 +110,6 @@ def test_a_loss_that_cannot_be_trained_on(problem, small, loss, kind, words):
         step(*problem)
 
 
-def test_no_precision_is_offered_so_far(small):
-    with pytest.raises(UsageError, match="precision='bfloat16'"):
-        adl.train_step(small(), "mse", adl.optimizer("sgd"), precision="bfloat16")
-
-
 def test_wrong_labels_are_refused_before_anything_is_changed(problem, small):
     x, y = problem
     model = small().init(0)
