@@ -7,7 +7,7 @@ import pytest
 
 import agnostic_dl as adl
 from agnostic_dl import nn
-from agnostic_dl.errors import GradientError, ShapeError, UsageError
+from agnostic_dl.errors import GradientError, ShapeError
 
 
 def test_a_step_lowers_the_loss_and_returns_a_0_d_array(backend, problem, small):

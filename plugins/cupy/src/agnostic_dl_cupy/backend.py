@@ -45,14 +45,7 @@ class CupyBackend(Backend):
 
     @cached_property
     def dtypes(self) -> Mapping[str, Any]:
-        import numpy as np
-
-        known = {**super().dtypes, "float16": np.dtype("float16")}
-        try:
-            import ml_dtypes
-        except ImportError:
-            return known
-        return {**known, "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+        return short_floats(super().dtypes)
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         from agnostic_dl_cupy.cudnn_graphs import Graphs, frontend
@@ -88,6 +81,18 @@ class CupyBackend(Backend):
         from agnostic_dl_cupy.graph import CudaDevice, GraphPlan
 
         return GraphPlan(program, None if like is not None else CudaDevice(self), like)
+
+
+def short_floats(known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The dtypes *known* and the short floats; bfloat16 where `ml_dtypes` brings it."""
+    import numpy as np
+
+    known = {**known, "float16": np.dtype("float16")}
+    try:
+        import ml_dtypes
+    except ImportError:
+        return known
+    return {**known, "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
 def _open(number: int | None) -> Any:

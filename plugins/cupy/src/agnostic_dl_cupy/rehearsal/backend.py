@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from agnostic_dl.extend import Backend
+from agnostic_dl_cupy.backend import short_floats
 from agnostic_dl_cupy.blas import Blas
 from agnostic_dl_cupy.cudnn_graphs import Graphs
 from agnostic_dl_cupy.kernels import bind
@@ -27,6 +28,10 @@ class RehearsalBackend(Backend):
         import array_api_compat.numpy as xp
 
         return xp
+
+    @cached_property
+    def dtypes(self) -> Mapping[str, Any]:
+        return short_floats(super().dtypes)
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         self.runtime, self.cublas, self.cudnn = HostRuntime(), FakeCublas(), FakeCudnn()
