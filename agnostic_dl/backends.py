@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import cached_property
-from types import TracebackType
 from typing import Any, ClassVar
 
 from agnostic_dl import kernels, plugins
@@ -249,10 +248,7 @@ class use_backend:
     def __enter__(self) -> Backend:
         return self.backend
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *_: object) -> None:
         _current.reset(self._token)
 
 

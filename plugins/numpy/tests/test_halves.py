@@ -54,10 +54,10 @@ def test_the_fused_convolution_is_its_parts_to_the_bit(dtype):
     assert fused.dtype == x.dtype
 
 
-def test_mixed_arguments_are_the_references():
-    kernel = halves.widening({})["matmul"]
-    x = np.ones((2, 2), np.float16)
-    assert kernel(np, x, x.astype(np.float32)) is NotImplemented
+def test_other_arguments_are_declined():
+    short, wide = np.ones((2, 2), np.float16), np.ones((2, 2), np.float32)
+    for arrays in ((short, wide), (wide, wide), (short, 1.0)):
+        assert halves.KERNELS["matmul"](np, *arrays) is NotImplemented
 
 
 def test_beyond_the_range_is_infinite_without_a_word():
