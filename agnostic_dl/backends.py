@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import cached_property
+from types import TracebackType
 from typing import Any, ClassVar
 
 from agnostic_dl import kernels, plugins
 from agnostic_dl.contract import one_line
-from agnostic_dl.errors import AgnosticDLError, BackendUnavailable, DTypeError, UsageError
+from agnostic_dl.errors import AgnosticDLError, BackendUnavailable, UsageError
 
 DTYPE_NAMES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -248,7 +249,12 @@ class use_backend:
     def __enter__(self) -> Backend:
         return self.backend
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         _current.reset(self._token)
 
 
@@ -273,14 +279,6 @@ def backend_of(array: Any) -> Backend:
     raise UsageError(
         f"no loaded backend has arrays of class {type(array).__name__}: name one with use_backend"
     )
-
-
-def dtype_of(xp: Any, name: str) -> Any:
-    """The dtype of that name, of a loaded backend whose namespace is *xp*."""
-    for backend in (_current.get(), *_instances.values()):
-        if backend is not None and backend.xp is xp and name in backend.dtypes:
-            return backend.dtypes[name]
-    raise DTypeError(f"no loaded backend of {xp.__name__} has the dtype {name}")
 
 
 def to_numpy(array: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agnostic_dl import backends
 from agnostic_dl.backends import DTYPE_NAMES
+from agnostic_dl.errors import DTypeError
 
 #: Floating-point dtypes of 16 bits. Libraries that have one may not count it among their own.
 HALVES = ("float16", "bfloat16")
@@ -22,10 +23,16 @@ def dtype_name(dtype: Any, xp: Any = None) -> str:
     return str(dtype).rpartition(".")[2]
 
 
+@cache
 def dtype_named(xp: Any, name: str) -> Any:
-    """The dtype of that name, of a library or else of the backend that has the library."""
+    """The dtype of that name, of a library or else of the backend that has its arrays."""
     found = getattr(xp, name, None)
-    return backends.dtype_of(xp, name) if found is None else found
+    if found is not None:
+        return found
+    backend = backends.backend_of(xp.empty(()))
+    if name not in backend.dtypes:
+        raise DTypeError(f"the backend {backend.name!r} has no dtype {name}")
+    return backend.dtypes[name]
 
 
 @cache

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from agnostic_dl.autograd import Tensor
 from agnostic_dl.backends import Backend
 from agnostic_dl.errors import NonFiniteError, UnknownNameError, UsageError
 from agnostic_dl.nn.module import Module
@@ -94,10 +95,8 @@ class Precision:
     @contextmanager
     def casting(self, backend: Backend, model: Module) -> Iterator[None]:
         """In this context the primitives compute in this precision."""
-        if self.name is None:
-            yield
-            return
         self.require(backend)
+        assert self.name is not None
         dtypes = backend.dtypes
         masters = {name: p.data for name, p in model.parameters().items()}
         with Casting(dtypes[self.name], dtypes["float32"], masters).watching():
@@ -114,11 +113,13 @@ class Precision:
             scale = state["scaling"]["scale"]
             raise NonFiniteError(f"{error} (with the loss scaled by {scale:g})") from error
 
-    def widened(self, backend: Backend, value: Any) -> Any:
+    def widened(self, value: Any) -> Any:
         """A result in float32, for the loss and for those who measure; others as they are."""
-        if self.name is None or getattr(value, "dtype", None) != backend.dtypes.get(self.name):
+        if self.name is None or not isinstance(value, Tensor):
             return value
-        return PRIMITIVES["astype"](value, dtype=backend.dtypes["float32"])
+        if dtype_name(value.dtype) != self.name:
+            return value
+        return PRIMITIVES["astype"](value, dtype=value.__array_namespace__().float32)
 
 
 Name = TypeVar("Name")

@@ -75,7 +75,7 @@ class _Writing:
     def __init__(self, step: TrainStep, x: Any, y: Any) -> None:
         self.step, self.x, self.y = step, x, y
         self.recorder = Recorder(library_of("train_step", (x, y))[1])
-        self.scale = step.scale(step.backend)
+        self.scale = step.scale()
         self.params = {n: p.data for n, p in step.model.parameters().items()}
         self.slots: Mapping[str, Any] = step.state["slots"]
         self.outputs: dict[str, Any] = {}
@@ -95,7 +95,7 @@ class _Writing:
         for name, array in before.items():
             recorder.input(f"buffer.{name}", array)
         with recorder.watching():
-            loss, outputs, grads = self.step.passes(self.step.backend, self.x, self.y, self.scale)
+            loss, outputs, grads = self.step.scaled_gradients(self.x, self.y, self.scale)
         groups = self._update(loss, grads)
         for name, buffer in buffers.items():
             if buffer.data is not before[name]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from agnostic_dl import backends
@@ -97,10 +98,11 @@ class TrainStep:
         self.position = {**self.position, "scaling": lowered}
         return True
 
-    def scale(self, backend: backends.Backend) -> Any:
+    def scale(self) -> Any:
         """The scale of the next loss as a 0-d array; None: it has none."""
         if self.precision.scaling is None:
             return None
+        backend = self.backend
         value, dtype = self.position["scaling"]["scale"], backend.dtypes["float32"]
         return backend.xp.asarray(value, dtype=dtype, device=backend.device)
 
@@ -152,12 +154,12 @@ class TrainStep:
 
     def _eagerly(self, backend: backends.Backend, x: Any, y: Any) -> tuple[Any, Any]:
         buffers = [(buffer, buffer.data) for buffer in self.model.buffers().values()]
-        scale = self.scale(backend)
+        scale = self.scale()
         try:
-            loss, outputs, grads = self.passes(backend, x, y, scale)
+            loss, outputs, grads = self.scaled_gradients(x, y, scale)
             if self.check and self.loss is losses.cross_entropy:
                 health.require_labels(outputs, y)
-            if not self._holds(backend, x, loss, grads):
+            if not self._holds(x, loss, grads):
                 _put_back(buffers)
                 return backend.asarray(loss), outputs
             grads = grads if scale is None else unscaled(grads, scale)
@@ -170,9 +172,7 @@ class TrainStep:
             parameters[name].data = new[name]
         return backend.asarray(loss), outputs
 
-    def _holds(
-        self, backend: backends.Backend, x: Any, loss: Any, grads: Mapping[str, Any]
-    ) -> bool:
+    def _holds(self, x: Any, loss: Any, grads: Mapping[str, Any]) -> bool:
         """Whether the step may be made; False: it is left out, and the loss's scale is lowered."""
         if self.precision.scaling is not None:
             trained = [g for n, g in grads.items() if self.engine.optimizer_for(n) is not None]
@@ -181,27 +181,33 @@ class TrainStep:
             if self.skips(loss):
                 return False
         if self.check or self.precision.scaling is not None:
-            with self.precision.casting(backend, self.model), self.precision.explained(self.state):
+            with self._casting(), self.precision.explained(self.state):
                 health.require_finite(self.model, x, loss, grads, self.seed, self.count + 1)
         return True
 
+    def _casting(self) -> AbstractContextManager[Any]:
+        if self.precision.name is None:
+            return nullcontext()
+        return self.precision.casting(self.backend, self.model)
+
     def gradients(self, x: Any, y: Any) -> tuple[Any, Any, dict[str, Any]]:
         """Loss, outputs and gradients by parameter name, of a forward and a backward pass."""
-        scale = self.scale(self.backend)
-        loss, outputs, grads = self.passes(self.backend, x, y, scale)
+        scale = self.scale()
+        loss, outputs, grads = self._passes(x, y, scale)
         return loss, outputs, grads if scale is None else unscaled(grads, scale)
 
-    def passes(
-        self, backend: backends.Backend, x: Any, y: Any, scale: Any = None
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """As :meth:`gradients`, but of the loss times a 0-d *scale*; None: of the loss itself."""
+    def scaled_gradients(self, x: Any, y: Any, scale: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """As :meth:`gradients`, of the loss times a 0-d *scale*; None: of the loss itself."""
+        return self.gradients(x, y) if scale is None else self._passes(x, y, scale)
+
+    def _passes(self, x: Any, y: Any, scale: Any) -> tuple[Any, Any, dict[str, Any]]:
         if not self.model.training:
             self.model.train()
-        parameters, precision = self.model.parameters(), self.precision
-        with precision.casting(backend, self.model):
+        parameters, widened = self.model.parameters(), self.precision.widened
+        with self._casting():
             with random_stream(self.seed, self.count + 1), tape.recording():
-                outputs = precision.widened(backend, self.model(x))
-                loss = precision.widened(backend, self.loss(outputs, y))
+                outputs = widened(self.model(x))
+                loss = widened(self.loss(outputs, y))
             nodes = {name: p._edge[0] for name, p in parameters.items() if p._edge is not None}
             _check_loss(loss)
             xp = operations(library_of("train_step", (loss._value,))[1])

@@ -48,14 +48,14 @@ def test_another_seed_has_another_fingerprint():
 
 
 def test_a_library_that_computes_otherwise_is_noticed(monkeypatch):
-    plain = TrainStep.passes
+    plain = TrainStep.gradients
 
-    def passes(self, backend, *rest):
-        loss, outputs, grads = plain(self, backend, *rest)
-        factor = 1 + 1e-3 * (int(hashlib.sha256(backend.name.encode()).hexdigest(), 16) % 7)
+    def gradients(self, x, y):
+        loss, outputs, grads = plain(self, x, y)
+        factor = 1 + 1e-3 * (int(hashlib.sha256(self.backend.name.encode()).hexdigest(), 16) % 7)
         return loss, outputs, {name: grad * factor for name, grad in grads.items()}
 
-    monkeypatch.setattr(TrainStep, "passes", passes)
+    monkeypatch.setattr(TrainStep, "gradients", gradients)
     assert not ROWS[16].run(False).passed
 
 

@@ -171,7 +171,7 @@ def test_out_of_memory_is_one_line_in_every_library(problem, small, monkeypatch,
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(trainer.step, "passes", fail)
+    monkeypatch.setattr(trainer.step, "gradients", fail)
     with pytest.raises(adl.errors.OutOfMemoryError, match=f"batch of 20 examples.*{asked}") as told:
         fit(trainer, problem, 1)
     assert "such as 5" in str(told.value)
@@ -185,6 +185,6 @@ def test_other_runtime_errors_stay_what_they_are(problem, small, monkeypatch):
     def fail(*_):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(trainer.step, "passes", fail)
+    monkeypatch.setattr(trainer.step, "gradients", fail)
     with pytest.raises(RuntimeError, match="something else"):
         fit(trainer, problem, 1)

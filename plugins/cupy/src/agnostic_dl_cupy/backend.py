@@ -45,7 +45,7 @@ class CupyBackend(Backend):
 
     @cached_property
     def dtypes(self) -> Mapping[str, Any]:
-        return short_floats(super().dtypes)
+        return with_halves(super().dtypes)
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         from agnostic_dl_cupy.cudnn_graphs import Graphs, frontend
@@ -83,11 +83,11 @@ class CupyBackend(Backend):
         return GraphPlan(program, None if like is not None else CudaDevice(self), like)
 
 
-def short_floats(known: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The dtypes *known* and the short floats; bfloat16 where `ml_dtypes` brings it."""
+def with_halves(dtypes: Mapping[str, Any]) -> dict[str, Any]:
+    """These dtypes, float16 and, where ml_dtypes is installed, bfloat16."""
     import numpy as np
 
-    known = {**known, "float16": np.dtype("float16")}
+    known = {**dtypes, "float16": np.dtype("float16")}
     try:
         import ml_dtypes
     except ImportError:

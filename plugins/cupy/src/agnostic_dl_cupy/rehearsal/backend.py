@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agnostic_dl.extend import Backend
-from agnostic_dl_cupy.backend import short_floats
+from agnostic_dl_cupy.backend import with_halves
 from agnostic_dl_cupy.blas import Blas
 from agnostic_dl_cupy.cudnn_graphs import Graphs
 from agnostic_dl_cupy.kernels import bind
@@ -31,7 +31,7 @@ class RehearsalBackend(Backend):
 
     @cached_property
     def dtypes(self) -> Mapping[str, Any]:
-        return short_floats(super().dtypes)
+        return with_halves(super().dtypes)
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         self.runtime, self.cublas, self.cudnn = HostRuntime(), FakeCublas(), FakeCudnn()
