@@ -106,7 +106,7 @@ def batch_norm_gradients(
     return (
         batch_norm_input_grad.forward(xp, g, x, mean, var, weight, eps=eps),
         batch_norm_weight_grad.forward(xp, g, x, mean, var, eps=eps),
-        xp.sum(g, axis=_channel_axes(x)),
+        xp.sum(_as_wide(xp, g, mean), axis=_channel_axes(x)),
     )
 
 

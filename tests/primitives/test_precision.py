@@ -97,6 +97,9 @@ def test_batch_norm_of_short_images_has_float32_statistics(name):
     dx = P["batch_norm_input_grad"](g, x, mean, var, weight, eps=1e-5)
     dw = P["batch_norm_weight_grad"](g, x, mean, var, eps=1e-5)
     assert [a.dtype for a in (y, dx, mean, var, dw)] == [x.dtype, x.dtype, F32, F32, F32]
+    together = P["batch_norm_gradients"](g, x, mean, var, weight, eps=1e-5)
+    assert [a.dtype for a in together] == [x.dtype, F32, F32]
+    np.testing.assert_allclose(together[2], g.astype(np.float64).sum((0, 1, 2)), rtol=1e-5)
 
     wide = torch.tensor(x.astype(np.float32)).requires_grad_()
     w, b = torch.tensor(weight).requires_grad_(), torch.tensor(bias)
