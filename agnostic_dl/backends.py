@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from agnostic_dl.errors import AgnosticDLError, BackendUnavailable, UsageError
 
 DTYPE_NAMES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-    "float32", "float64", "complex64", "complex128",
+    "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
 )  # fmt: skip
 
 
@@ -82,6 +83,10 @@ class Backend:
 
     def activate(self) -> None:
         """Called where it becomes the current backend: libraries with a current device set it."""
+
+    def overflowing(self) -> AbstractContextManager[Any]:
+        """A context in which numbers may overflow silently: who opens it looks for them."""
+        return nullcontext()
 
     def compile(self, program: Any, like: Any = None) -> Any:
         """A plan that runs a recorded program many times (see `primitives/program.py`).

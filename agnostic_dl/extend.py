@@ -3,7 +3,7 @@
 from agnostic_dl.backends import Backend
 from agnostic_dl.errors import BackendUnavailable, CaptureWarning, UsageError
 from agnostic_dl.hookspecs import hookimpl
-from agnostic_dl.kernels import choices
+from agnostic_dl.kernels import choices, merged
 from agnostic_dl.optim.base import Optimizer
 from agnostic_dl.primitives import PRIMITIVES, fusion, primitive, zero
 from agnostic_dl.primitives.chains import CHAIN, chained
@@ -24,6 +24,6 @@ __all__ = [
     "PRIMITIVES", "Backend", "BackendUnavailable", "CaptureWarning", "Optimizer", "UsageError",
     "hookimpl", "primitive", "zero",
     "CHAIN", "VIEWS", "Instruction", "Literal", "Operand", "Plan", "Program", "Value", "chained",
-    "choices", "optimize", "resolved",
+    "choices", "merged", "optimize", "resolved",
     "Match", "Rule", "fusion", "rewrite", "rule",
 ]  # fmt: skip

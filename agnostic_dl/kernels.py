@@ -36,7 +36,7 @@ def merged(best_first: list[Mapping[str, Callable[..., Any]]]) -> dict[str, Call
     found: dict[str, tuple[Callable[..., Any], ...]] = {}
     for kernels in best_first:
         for name, kernel in kernels.items():
-            found[name] = (*found.get(name, ()), kernel)
+            found[name] = (*found.get(name, ()), *choices(kernel))
     return {name: some[0] if len(some) == 1 else Choice(some) for name, some in found.items()}
 
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     "README.md", "docs/guide.md", "docs/checkpoints.md", "docs/laboratory.md", "docs/notation.md",
-    "docs/autodiff.md", "docs/programs.md",
+    "docs/autodiff.md", "docs/programs.md", "docs/precision.md",
 ]  # fmt: skip
 
 

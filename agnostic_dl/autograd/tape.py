@@ -17,6 +17,7 @@ from typing import Any
 
 from agnostic_dl.errors import GradientError
 from agnostic_dl.primitives import Primitive, zero
+from agnostic_dl.primitives.complex_numbers import is_complex
 
 #: Turns a plain array back into a Tensor at its place in the graph: (array, (node, index)).
 Lift = Callable[[Any, "Edge | None"], Any]
@@ -300,9 +301,7 @@ def fit(xp: Any, g: Any, like: Any) -> Any:
         if g.shape != wanted:
             g = xp.reshape(g, wanted)
     if g.dtype != like.dtype:
-        if xp.isdtype(g.dtype, "complex floating") and not xp.isdtype(
-            like.dtype, "complex floating"
-        ):
+        if is_complex(xp, g) and not is_complex(xp, like):
             g = xp.real(g)
         g = xp.astype(g, dtype=like.dtype)
     return g

@@ -10,7 +10,9 @@ from agnostic_dl.autograd.operators import ArrayObject
 from agnostic_dl.autograd.tape import Buffer, Edge, Entry, Node
 from agnostic_dl.errors import DTypeError, GradientError
 from agnostic_dl.primitives import PRIMITIVES, Primitive, library_of, operations
+from agnostic_dl.primitives.complex_numbers import conjugated, is_complex
 from agnostic_dl.primitives.definition import escape
+from agnostic_dl.primitives.dtypes import isdtype
 
 _FILLABLE = (PRIMITIVES["copy"], PRIMITIVES["index_set"])
 
@@ -187,14 +189,14 @@ def can_differentiate(array: Any) -> bool:
     answer = _DIFFERENTIABLE.get(kind)
     if answer is None:
         xp = library_of("Tensor", (array,))[1]
-        answer = bool(xp.isdtype(array.dtype, ("real floating", "complex floating")))
+        answer = isdtype(xp, array.dtype, ("real floating", "complex floating"))
         _DIFFERENTIABLE[kind] = answer
     return answer
 
 
 def conjugate(xp: Any, g: Any) -> Any:
     """From the tape's derivatives to gradients and back; real numbers as they are."""
-    return xp.conj(g) if xp.isdtype(g.dtype, "complex floating") else g
+    return conjugated(xp, g)
 
 
 def seed_for(out: Tensor, gradient: Any, xp: Any) -> Any:
@@ -205,7 +207,7 @@ def seed_for(out: Tensor, gradient: Any, xp: Any) -> Any:
                 f"the gradient of a result of shape {tuple(out._value.shape)} needs a cotangent of "
                 f"that shape: reduce it to a scalar first, say with sum or mean, or pass one"
             )
-        if xp.isdtype(out._value.dtype, "complex floating"):
+        if is_complex(xp, out._value):
             raise GradientError(
                 "the gradient of a complex result needs a cotangent: make it real first, say with "
                 "real or abs, or pass one"

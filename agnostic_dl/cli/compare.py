@@ -106,6 +106,7 @@ def compare(
     image_size: train.ImageSize = None,
     mode: train.Mode = None,
     standardize: train.StandardizeImages = True,
+    precision: train.Precision = None,
     xray: train.XRay = False,
     workers: Workers = None,
     out: Out = None,
@@ -142,7 +143,7 @@ def compare(
             validation_fraction=validation_fraction, target=target, limit=limit,
             standardize=standardize, model_options={} if dropout is None else {"dropout": dropout},
             xray=xray, backend=options.backend_name(backend, device), out=folder, resume=resume,
-            workers=workers, progress=show,
+            workers=workers, progress=show, precision=precision,
         )  # fmt: skip
     except KeyboardInterrupt:
         raise Interrupted(

@@ -25,6 +25,7 @@ from agnostic_dl.train import Trainer, XRay
 from agnostic_dl.train.batches import batch_size_for
 from agnostic_dl.train.checkpoint import NoCheckpointError, sweep
 from agnostic_dl.train.lab import provenance
+from agnostic_dl.train.precision import Precision
 
 
 class Session:
@@ -59,6 +60,7 @@ class Session:
             self._read_checkpoint()
         if self.settings.deterministic:
             self.backend.pin_threads()
+        Precision(self.settings.precision).require(self.backend)
         _rehearse(self.settings, self.epochs)
 
     def _read_checkpoint(self) -> None:
@@ -93,7 +95,9 @@ class Session:
         steps = -(-len(train) // self._batch_size(train))
         engine = building.build_engine(chosen, steps, self.epochs)
         with use_backend(self.backend):
-            trainer = Trainer(model, engine, backend=None, seed=chosen.seed)
+            trainer = Trainer(
+                model, engine, backend=None, seed=chosen.seed, precision=chosen.precision
+            )
         trainer.info["settings"] = chosen.to_plain()
         _ = trainer.step  # initialises the model; finds patterns that match no parameter
         if self.earlier is not None:

@@ -33,6 +33,7 @@ class Settings:
     standardize: bool = True
     validation_fraction: float = 0.0
     deterministic: bool = False
+    precision: str | None = None
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Settings:

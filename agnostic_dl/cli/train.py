@@ -176,6 +176,12 @@ Deterministic = Annotated[
     typer.Option("--deterministic", metavar="", rich_help_panel=_RUN,
                  help="Compute in one thread: the same bits on any number of cores, more slowly."),
 ]  # fmt: skip
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", metavar="NAME", show_default=False, rich_help_panel=_RUN,
+                 help="bfloat16 or float16: train with products in that type, and sums and weights "
+                 "in float32. Default: float32 throughout."),
+]  # fmt: skip
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", metavar="", help="Print the result and nothing else.")
 ]  # fmt: skip
@@ -211,6 +217,7 @@ def train(
     xray: XRay = False,
     checkpoint_every: CheckpointEvery = "10min",
     deterministic: Deterministic = False,
+    precision: Precision = None,
     backend: options.Backend = None,
     device: options.Device = None,
     quiet: Quiet = False,

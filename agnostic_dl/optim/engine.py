@@ -123,7 +123,7 @@ class Engine:
             new_params[name], slots[name] = apply_update(
                 optimizer, param, grad, slots[name], arrays
             )
-        return new_params, {"step": step, "schedules": state["schedules"], "slots": slots}
+        return new_params, {**state, "step": step, "slots": slots}
 
     def scalars(self, state: EngineState) -> dict[int, dict[str, float]]:
         """The numbers of the next step that each optimizer's update declares, by its identity."""

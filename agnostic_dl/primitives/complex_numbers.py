@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from agnostic_dl.primitives.definition import primitive
+from agnostic_dl.primitives.dtypes import isdtype
 
 
 def is_complex(xp: Any, x: Any) -> bool:
     """Whether x holds complex numbers."""
-    return bool(xp.isdtype(x.dtype, "complex floating"))
+    return isdtype(xp, x.dtype, "complex floating")
 
 
 def conjugated(xp: Any, x: Any) -> Any:

@@ -21,13 +21,24 @@ def batch_norm(xp: Any, x: Any, weight: Any, bias: Any, *, eps: float) -> tuple[
     """Normalise each channel (the last axis) over all others, then scale and shift.
 
     x (..., C), weight and bias (C,). Returns y (..., C) and the batch's mean and (biased) variance,
-    (C,) each: y = (x - mean) / √(variance + eps) · weight + bias.
+    (C,) each: y = (x - mean) / √(variance + eps) · weight + bias. Of a shorter x than the weight it
+    computes in the weight's dtype, which the statistics have then, and y that of x.
     """
-    axes = _channel_axes(x)
-    mean = xp.mean(x, axis=axes)
-    var = xp.var(x, axis=axes)
+    wide, axes = _as_wide(xp, x, weight), _channel_axes(x)
+    mean = xp.mean(wide, axis=axes)
+    var = xp.var(wide, axis=axes)
     scale = xp.divide(weight, xp.sqrt(xp.add(var, eps)))
-    return xp.add(xp.multiply(xp.subtract(x, mean), scale), bias), mean, var
+    y = xp.add(xp.multiply(xp.subtract(wide, mean), scale), bias)
+    return _cast(xp, y, x.dtype), mean, var
+
+
+def _as_wide(xp: Any, x: Any, like: Any) -> Any:
+    """x in the dtype that a sum of the two would have."""
+    return x if x.dtype == like.dtype else _cast(xp, x, xp.result_type(x.dtype, like.dtype))
+
+
+def _cast(xp: Any, x: Any, dtype: Any) -> Any:
+    return x if x.dtype == dtype else xp.astype(x, dtype)
 
 
 @primitive
@@ -35,18 +46,20 @@ def batch_norm_input_grad(
     xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, *, eps: float
 ) -> Any:
     """Gradient of batch_norm's y in x, through the statistics as well; shapes as there."""
-    axes, count = _channel_axes(x), math.prod(x.shape[:-1])
+    axes, count, dtype = _channel_axes(x), math.prod(x.shape[:-1]), x.dtype
+    g, x = _as_wide(xp, g, mean), _as_wide(xp, x, mean)
     rstd = xp.divide(xp.ones_like(var), xp.sqrt(xp.add(var, eps)))
     centred = xp.multiply(xp.subtract(x, mean), rstd)
     pull = xp.divide(xp.sum(g, axis=axes), float(count))
     twist = xp.divide(xp.sum(xp.multiply(g, centred), axis=axes), float(count))
     inner = xp.subtract(xp.subtract(g, pull), xp.multiply(centred, twist))
-    return xp.multiply(inner, xp.multiply(weight, rstd))
+    return _cast(xp, xp.multiply(inner, xp.multiply(weight, rstd)), dtype)
 
 
 @primitive
 def batch_norm_weight_grad(xp: Any, g: Any, x: Any, mean: Any, var: Any, *, eps: float) -> Any:
     """Gradient of batch_norm's y in the weight: Σ g · (x - mean) / √(var + eps), shape (C,)."""
+    g, x = _as_wide(xp, g, mean), _as_wide(xp, x, mean)
     product = xp.sum(xp.multiply(g, xp.subtract(x, mean)), axis=_channel_axes(x))
     return xp.divide(product, xp.sqrt(xp.add(var, eps)))
 
@@ -93,7 +106,7 @@ def batch_norm_gradients(
     return (
         batch_norm_input_grad.forward(xp, g, x, mean, var, weight, eps=eps),
         batch_norm_weight_grad.forward(xp, g, x, mean, var, eps=eps),
-        xp.sum(g, axis=_channel_axes(x)),
+        xp.sum(_as_wide(xp, g, mean), axis=_channel_axes(x)),
     )
 
 

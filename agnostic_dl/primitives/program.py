@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from agnostic_dl.errors import UsageError
 from agnostic_dl.primitives import PRIMITIVES
+from agnostic_dl.primitives.dtypes import dtype_named
 
 DTYPE = "dtype"  # the static argument that names a dtype, kept by its name
 
@@ -175,7 +176,8 @@ class Plan(Protocol):
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run once on the other inputs (0-d ones also as Python numbers) and keep the new state.
 
-        Returns the results, which are the caller's own; where the guard is false, only that.
+        Returns the results, which are the caller's own; where the guard is false, at least that
+        and the results that it was made from.
         """
         ...
 
@@ -205,9 +207,8 @@ class InterpretedPlan:
         arrays = {name: self._array(name, value) for name, value in inputs.items()}
         needed = {name: self._state[name] for name in program.state}
         found = interpret(program, {**arrays, **needed}, self._backend.xp)
-        if program.guard is not None and not bool(found[program.guard]):
-            return {program.guard: found[program.guard]}
-        self._state.update({to: found[name] for name, to in program.donations.items()})
+        if program.guard is None or bool(found[program.guard]):
+            self._state.update({to: found[name] for name, to in program.donations.items()})
         return {name: found[name] for name in program.results}
 
     def read(self, name: str) -> Any:
@@ -249,5 +250,5 @@ def interpret(program: Program, arrays: Mapping[str, Any], xp: Any) -> dict[str,
 def resolved(static: Mapping[str, Any], xp: Any) -> dict[str, Any]:
     """Static arguments for a library: dtypes by name become its own."""
     if isinstance(static.get(DTYPE), str):
-        return {**static, DTYPE: getattr(xp, static[DTYPE])}
+        return {**static, DTYPE: dtype_named(xp, static[DTYPE])}
     return dict(static)

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from agnostic_dl.backends import DTYPE_NAMES
 from agnostic_dl.primitives import PRIMITIVES, cost
 from agnostic_dl.primitives.definition import Primitive, is_scalar, library_of, watcher
+from agnostic_dl.primitives.dtypes import dtype_name
 from agnostic_dl.primitives.program import DTYPE, Instruction, Literal, Operand, Program, Value
 
 _PLAIN = (bool, int, float, complex, str, type(None), type(Ellipsis))
@@ -143,16 +143,6 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, slice):
         return _is_plain((value.start, value.stop, value.step))
     return isinstance(value, _PLAIN)
-
-
-def dtype_name(dtype: Any, xp: Any = None) -> str:
-    """The standard's name of a library's dtype."""
-    if isinstance(dtype, str):
-        return dtype
-    for name in DTYPE_NAMES if xp is not None else ():
-        if getattr(xp, name, None) is dtype or getattr(xp, name, None) == dtype:
-            return name
-    return str(dtype).rpartition(".")[2]
 
 
 def differs(first: Program, second: Program) -> str | None:

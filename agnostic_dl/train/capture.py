@@ -22,7 +22,7 @@ from agnostic_dl.optim.engine import Engine
 from agnostic_dl.primitives.passes import optimize
 from agnostic_dl.primitives.program import Plan
 from agnostic_dl.primitives.recorder import differs
-from agnostic_dl.train.recording import FINITE, Recording, record, require_labels
+from agnostic_dl.train.recording import FINITE, SCALE, Recording, record, require_labels
 
 if TYPE_CHECKING:
     from agnostic_dl.train.step import TrainStep
@@ -81,6 +81,8 @@ class Capture:
         require_labels(step, entry.recording.program, y)
         found = entry.plan.run(self._inputs(backend, entry, x, y))
         if not found.get(FINITE, True):
+            if step.skips(found["loss"]):
+                return backend.asarray(found["loss"]), found["outputs"]
             self.release()  # the eager step finds out where it began, or that all is well
             return None
         self._changed()
@@ -101,6 +103,8 @@ class Capture:
     def _inputs(self, backend: backends.Backend, entry: _Entry, x: Any, y: Any) -> dict[str, Any]:
         step = self.step
         inputs = {"x": x, "y": y}
+        if step.precision.scaling is not None:
+            inputs[SCALE] = step.position["scaling"]["scale"]
         for identity, values in step.engine.scalars(step.position).items():
             names = entry.recording.scalars.get(identity)
             if names:

@@ -26,6 +26,7 @@ from agnostic_dl.nn.module import Module
 from agnostic_dl.train import archive, health, manifest, storage
 from agnostic_dl.train.history import History
 from agnostic_dl.train.position import Position
+from agnostic_dl.train.precision import is_scale_state
 
 if TYPE_CHECKING:
     from agnostic_dl.train.trainer import Trainer
@@ -71,7 +72,8 @@ def description(trainer: Trainer) -> dict[str, Any]:
         "format": FORMAT,
         "model": describe(trainer.model),
         "optimizer": manifest.describe_engine(trainer.engine),
-        "state": {"step": state["step"], "schedules": state["schedules"]},
+        "state": {name: part for name, part in state.items() if name != "slots"},
+        "precision": trainer.precision,
         "loss": trainer.loss_name if isinstance(trainer.loss_name, str) else None,
         "metrics": list(trainer.metrics),
         "seed": trainer.seed,
@@ -175,7 +177,7 @@ def _trainer(
         model or build(described["model"]), manifest.build_engine(described["optimizer"]),
         loss=loss or described["loss"],
         metrics=tuple(described["metrics"]) if metrics is None else metrics,
-        backend=backend, seed=described["seed"],
+        backend=backend, seed=described["seed"], precision=described.get("precision"),
     )  # fmt: skip
 
 
@@ -191,10 +193,12 @@ def _fill(trainer: Trainer, described: dict[str, Any], tensors: dict[str, Any]) 
         parameter: {n: _like(own, arrays, f"optimizer.{parameter}.{n}") for n, own in slots.items()}
         for parameter, slots in state["slots"].items()
     }
-    step, memories = described["state"]["step"], described["state"]["schedules"]
-    if type(step) is not int or len(memories) != len(state["schedules"]):
+    kept = described["state"]
+    if type(kept["step"]) is not int or len(kept["schedules"]) != len(state["schedules"]):
         raise CheckpointError("its optimizer's state does not fit its optimizer")
-    trainer.step.state = {"step": step, "schedules": memories, "slots": slots}
+    if "scaling" in state and not is_scale_state(kept["scaling"]):
+        raise CheckpointError("its scale of the loss is none")
+    trainer.step.state = {**kept, "slots": slots}
     trainer.info, trainer.history = (
         dict(described["info"]),
         History([dict(row) for row in described["history"]]),

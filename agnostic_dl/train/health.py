@@ -17,6 +17,7 @@ from agnostic_dl.errors import DataError, NonFiniteError
 from agnostic_dl.nn.module import Module
 from agnostic_dl.nn.randomness import random_stream
 from agnostic_dl.primitives import PRIMITIVES, library_of
+from agnostic_dl.primitives.dtypes import isdtype
 
 _ADVICE = (
     "lower the learning rate, clip the gradients (clip_norm), or look for bad values in the data"
@@ -49,6 +50,15 @@ def carried(array: Any) -> Any:
     return PRIMITIVES["matmul"](flat, flat)
 
 
+def all_finite(loss: Any, grads: Iterable[Any]) -> Any:
+    """Whether the loss and every gradient are finite: a 0-d bool, perhaps false for huge ones."""
+    p = PRIMITIVES
+    good = p["isfinite"](loss)
+    for grad in grads:
+        good = p["logical_and"](good, p["isfinite"](carried(grad)))
+    return good
+
+
 def _is_finite_scalar(value: Any) -> bool:
     number = complex(value)
     return math.isfinite(number.real) and math.isfinite(number.imag)
@@ -56,7 +66,7 @@ def _is_finite_scalar(value: Any) -> bool:
 
 def _exactly_finite(array: Any) -> bool:
     xp = library_of("health", (array,))[1]
-    if not xp.isdtype(array.dtype, ("real floating", "complex floating")):
+    if not isdtype(xp, array.dtype, ("real floating", "complex floating")):
         return True
     return bool(xp.all(xp.isfinite(array)))
 

@@ -11,16 +11,18 @@ from agnostic_dl.nn.losses import cross_entropy
 from agnostic_dl.optim import flat
 from agnostic_dl.optim.engine import clip_by_global_norm
 from agnostic_dl.optim.update import apply_update, as_arrays
-from agnostic_dl.primitives import PRIMITIVES, library_of
+from agnostic_dl.primitives import library_of
 from agnostic_dl.primitives.passes import optimize
 from agnostic_dl.primitives.program import Instruction, Program
 from agnostic_dl.primitives.recorder import Recorder
 from agnostic_dl.train import health
+from agnostic_dl.train.precision import unscaled
 
 if TYPE_CHECKING:
     from agnostic_dl.train.step import TrainStep
 
-FINITE = "finite"
+#: The output that is the guard, and the input that is the scale of the loss.
+FINITE, SCALE = "finite", "loss_scale"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class _Writing:
     def __init__(self, step: TrainStep, x: Any, y: Any) -> None:
         self.step, self.x, self.y = step, x, y
         self.recorder = Recorder(library_of("train_step", (x, y))[1])
+        self.scale = step.scale()
         self.params = {n: p.data for n, p in step.model.parameters().items()}
         self.slots: Mapping[str, Any] = step.state["slots"]
         self.outputs: dict[str, Any] = {}
@@ -86,11 +89,13 @@ class _Writing:
         recorder.input("y", self.y)
         for name, array in self.params.items():
             recorder.input(f"param.{name}", array)
+        if self.scale is not None:
+            recorder.input(SCALE, self.scale)
         before = {name: buffer.data for name, buffer in buffers.items()}
         for name, array in before.items():
             recorder.input(f"buffer.{name}", array)
         with recorder.watching():
-            loss, outputs, grads = self.step.gradients(self.x, self.y)
+            loss, outputs, grads = self.step.scaled_gradients(self.x, self.y, self.scale)
         groups = self._update(loss, grads)
         for name, buffer in buffers.items():
             if buffer.data is not before[name]:
@@ -110,11 +115,15 @@ class _Writing:
         together = {name for group in groups for name in group.names}
         with recorder.watching():
             if engine.clip_norm:  # it carries NaN and infinity along
+                grads = grads if self.scale is None else unscaled(grads, self.scale)
                 grads = clip_by_global_norm(grads, engine.clip_norm)
             packed = [flat.pack([grads[name] for name in group.names]) for group in groups]
             rest = {name: grad for name, grad in grads.items() if name not in together}
-            if self.step.check:
-                self.outputs[FINITE] = _finite(loss, [*packed, *rest.values()])
+            if self.step.check or self.scale is not None:
+                self.outputs[FINITE] = health.all_finite(loss, [*packed, *rest.values()])
+            if self.scale is not None and not engine.clip_norm:
+                packed = list(unscaled(dict(enumerate(packed)), self.scale).values())
+                rest = unscaled(rest, self.scale)
         for k, (group, grad) in enumerate(zip(groups, packed, strict=True)):
             self._update_group(k, group, grad, numbers)
         for name, grad in rest.items():
@@ -159,15 +168,6 @@ class _Writing:
                 self.recorder.input(f"scalar.{k}.{name}", array)
                 names[name] = (*names.get(name, ()), f"scalar.{k}.{name}")
         return self._numbers[key]
-
-
-def _finite(loss: Any, grads: list[Any]) -> Any:
-    """Whether the loss and every gradient are finite: a 0-d bool, perhaps false for huge ones."""
-    p = PRIMITIVES
-    good = p["isfinite"](loss)
-    for grad in grads:
-        good = p["logical_and"](good, p["isfinite"](health.carried(grad)))
-    return good
 
 
 def _from_storage(program: Program, groups: list[flat.Group]) -> Program:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from agnostic_dl import backends
@@ -15,6 +17,7 @@ from agnostic_dl.optim.engine import Engine, EngineState, as_engine
 from agnostic_dl.primitives import library_of, operations
 from agnostic_dl.train import health
 from agnostic_dl.train.capture import Capture
+from agnostic_dl.train.precision import Precision, is_finite_loss, unscaled
 
 
 class TrainStep:
@@ -22,18 +25,19 @@ class TrainStep:
 
     def __init__(
         self, model: Module, loss: losses.Loss, engine: Engine, seed: int, check: bool = False,
-        capture: bool = True,
+        capture: bool = True, precision: str | None = None,
     ) -> None:  # fmt: skip
         self.model, self.loss, self.engine, self.seed = model, loss, engine, seed
+        self.precision = Precision(precision)
         #: Whether every step is held to be finite before it changes anything; synchronises.
         self.check = check
         if not model.initialized:
             model.init(seed, missing_only=True)
         arrays = self._arrays()
-        #: The engine's state, but for the slots while a plan keeps them; see :attr:`state`.
-        self.position: EngineState = engine.init(arrays)
         #: An array of the model's library, by which its backend is found at every step.
         self._sample = _empty_like(arrays)
+        #: The engine's state, but for the slots while a plan keeps them; see :attr:`state`.
+        self.position: EngineState = self._with_scale(engine.init(arrays))
         self._capture = Capture(self) if capture else None
 
     def _arrays(self) -> dict[str, Any]:
@@ -41,13 +45,17 @@ class TrainStep:
 
     @property
     def state(self) -> EngineState:
-        """The engine's state: the number of steps, the schedules' and the optimizers'."""
+        """The engine's state: the number of steps, the schedules' and the optimizers'.
+
+        And the loss's scale ("scaling") where the precision needs one.
+        """
         if self._capture is None:
             return self.position
         return {**self.position, "slots": self._capture.slots(self.position["slots"])}
 
     @state.setter
     def state(self, state: EngineState) -> None:
+        state = self._with_scale(state)
         if self._capture is None:
             self.position = state
         elif self._capture.handed_out(state["slots"]):  # only the schedules or the count are new
@@ -56,9 +64,47 @@ class TrainStep:
             self._capture.release()
             self.position = state
 
+    def require_precision(self) -> None:
+        """Refuse a backend and a model that cannot be trained in the step's precision."""
+        self.precision.check(self.backend, self._arrays())
+
+    def _with_scale(self, state: EngineState) -> EngineState:
+        """The state with a scale of the loss if, and only if, the precision needs one."""
+        if self.precision.scaling is None:
+            return {name: part for name, part in state.items() if name != "scaling"}
+        return {"scaling": self.precision.scaling.start(), **state}
+
     def advance(self) -> None:
         """Count a step that a plan has made."""
-        self.position = {**self.position, "step": self.position["step"] + 1}
+        self.position = self._after_clean({**self.position, "step": self.position["step"] + 1})
+
+    def _after_clean(self, state: EngineState) -> EngineState:
+        scaling = self.precision.scaling
+        if scaling is None:
+            return state
+        return {**state, "scaling": scaling.after_clean(state["scaling"])}
+
+    def skips(self, loss: Any) -> bool:
+        """Leave out a step with gradients that are not finite, and lower the loss's scale.
+
+        False: it is not the scale's fault, which stays as it is.
+        """
+        scaling = self.precision.scaling
+        if scaling is None or (self.check and not is_finite_loss(loss)):
+            return False
+        lowered = scaling.after_overflow(self.position["scaling"])
+        if lowered["scale"] < scaling.least:
+            return False
+        self.position = {**self.position, "scaling": lowered}
+        return True
+
+    def scale(self) -> Any:
+        """The scale of the next loss as a 0-d array; None: it has none."""
+        if self.precision.scaling is None:
+            return None
+        backend = self.backend
+        value, dtype = self.position["scaling"]["scale"], backend.dtypes["float32"]
+        return backend.xp.asarray(value, dtype=dtype, device=backend.device)
 
     def take_back(self, slots: dict[str, Any]) -> None:
         """Keep the optimizers' state here again, not in a plan."""
@@ -94,6 +140,12 @@ class TrainStep:
         x, y = backend.asarray(x), backend.asarray(y)
         if y is x:  # the recorder tells arrays apart by identity
             y = backend.xp.asarray(x, copy=True)
+        if self.precision.scaling is None:
+            return self._run(backend, x, y)
+        with backend.overflowing():
+            return self._run(backend, x, y)
+
+    def _run(self, backend: backends.Backend, x: Any, y: Any) -> tuple[Any, Any]:
         if self._capture is not None:
             found = self._capture.run(backend, x, y)
             if found is not None:
@@ -102,38 +154,72 @@ class TrainStep:
 
     def _eagerly(self, backend: backends.Backend, x: Any, y: Any) -> tuple[Any, Any]:
         buffers = [(buffer, buffer.data) for buffer in self.model.buffers().values()]
+        scale = self.scale()
         try:
-            loss, outputs, grads = self.gradients(x, y)
+            loss, outputs, grads = self.scaled_gradients(x, y, scale)
             if self.check and self.loss is losses.cross_entropy:
                 health.require_labels(outputs, y)
-            if self.check:
-                health.require_finite(self.model, x, loss, grads, self.seed, self.count + 1)
+            if not self._holds(x, loss, grads):
+                _put_back(buffers)
+                return backend.asarray(loss), outputs
+            grads = grads if scale is None else unscaled(grads, scale)
             new, state = self.engine.update(self._arrays(), grads, self.state)
         except BaseException:
-            for buffer, before in buffers:
-                buffer.data = before
+            _put_back(buffers)
             raise
-        self.state, parameters = state, self.model.parameters()
+        self.state, parameters = self._after_clean(state), self.model.parameters()
         for name in grads:
             parameters[name].data = new[name]
         return backend.asarray(loss), outputs
 
+    def _holds(self, x: Any, loss: Any, grads: Mapping[str, Any]) -> bool:
+        """Whether the step may be made; False: it is left out, and the loss's scale is lowered."""
+        if self.precision.scaling is not None:
+            trained = [g for n, g in grads.items() if self.engine.optimizer_for(n) is not None]
+            if bool(health.all_finite(loss, trained)):
+                return True
+            if self.skips(loss):
+                return False
+        if self.check or self.precision.scaling is not None:
+            with self._casting(), self.precision.explained(self.state):
+                health.require_finite(self.model, x, loss, grads, self.seed, self.count + 1)
+        return True
+
+    def _casting(self) -> AbstractContextManager[Any]:
+        if self.precision.name is None:
+            return nullcontext()
+        return self.precision.casting(self.backend, self.model)
+
     def gradients(self, x: Any, y: Any) -> tuple[Any, Any, dict[str, Any]]:
         """Loss, outputs and gradients by parameter name, of a forward and a backward pass."""
+        scale = self.scale()
+        loss, outputs, grads = self._passes(x, y, scale)
+        return loss, outputs, grads if scale is None else unscaled(grads, scale)
+
+    def scaled_gradients(self, x: Any, y: Any, scale: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """As :meth:`gradients`, of the loss times a 0-d *scale*; None: of the loss itself."""
+        return self.gradients(x, y) if scale is None else self._passes(x, y, scale)
+
+    def _passes(self, x: Any, y: Any, scale: Any) -> tuple[Any, Any, dict[str, Any]]:
         if not self.model.training:
             self.model.train()
-        parameters = self.model.parameters()
-        with random_stream(self.seed, self.count + 1), tape.recording():
-            outputs = self.model(x)
-            loss = self.loss(outputs, y)
-        nodes = {name: p._edge[0] for name, p in parameters.items() if p._edge is not None}
-        _check_loss(loss)
-        xp = operations(library_of("train_step", (loss._value,))[1])
-        found = tape.backprop(
-            [(loss._edge, xp.ones_like(loss._value))], xp, lift=lift, targets=list(nodes.values())
-        )
+        parameters, widened = self.model.parameters(), self.precision.widened
+        with self._casting():
+            with random_stream(self.seed, self.count + 1), tape.recording():
+                outputs = widened(self.model(x))
+                loss = widened(self.loss(outputs, y))
+            nodes = {name: p._edge[0] for name, p in parameters.items() if p._edge is not None}
+            _check_loss(loss)
+            xp = operations(library_of("train_step", (loss._value,))[1])
+            seed = xp.ones_like(loss._value) if scale is None else scale
+            found = tape.backprop([(loss._edge, seed)], xp, lift=lift, targets=list(nodes.values()))
         grads = {name: found[node] for name, node in nodes.items() if node in found}
         return loss._value, outputs._value, grads
+
+
+def _put_back(buffers: list[tuple[Any, Any]]) -> None:
+    for buffer, before in buffers:
+        buffer.data = before
 
 
 def _empty_like(arrays: dict[str, Any]) -> Any:
@@ -160,15 +246,16 @@ def train_step(
 
     *loss*: a function (outputs, targets) → 0-d loss, or its name; *optimizer*: an optimizer or an
     Engine. The model is put into train mode, and initialised from *seed* if it is not yet; *seed*
-    also feeds dropout. *precision*: None, the dtype of the parameters; no other is offered so far.
+    also feeds dropout. *precision*: None, the dtype of the parameters; "bfloat16" or "float16":
+    products in that dtype, sums and parameters in float32 (and for float16 a scale of the loss that
+    adapts itself: a step whose gradients overflow is left out). See docs/precision.md.
     *check*: raise NonFiniteError, with the layer, in the step in which the loss or a gradient is
     no longer finite, and DataError for labels beyond the outputs; this waits for the step, which a
     device may not want. *capture*: record the step on its first batches of a shape, and run it
     as the backend compiles it from then on; a step that cannot be captured runs eagerly and warns.
     """
-    if precision is not None:
-        raise UsageError(
-            f"precision={precision!r} is not available on this backend: expected None (compute in "
-            f"the parameters' dtype; model.astype('float64') changes that)"
-        )
-    return TrainStep(model, losses.get(loss), as_engine(optimizer), int(seed), check, capture)
+    step = TrainStep(
+        model, losses.get(loss), as_engine(optimizer), int(seed), check, capture, precision
+    )
+    step.require_precision()
+    return step

@@ -18,7 +18,8 @@ from agnostic_dl.train.callback import Callback
 from agnostic_dl.train.epoch import Epoch
 from agnostic_dl.train.history import History
 from agnostic_dl.train.position import Position
-from agnostic_dl.train.step import TrainStep, train_step
+from agnostic_dl.train.precision import Precision
+from agnostic_dl.train.step import TrainStep
 
 
 class Trainer:
@@ -27,13 +28,15 @@ class Trainer:
     *optimizer*: an optimizer, an Engine, or a name; *loss* and *metrics*: names or functions;
     *backend*: a name, None for the current one; *seed*: for initial weights, the order of batches
     and dropout. *check_finite*: stop in the step in which the loss or a gradient becomes NaN or
-    infinite. `info` holds plain data to be saved with the model.
+    infinite. *precision*: what the training computes in, see :func:`train_step`; evaluation and
+    prediction always compute in the parameters' dtype. `info` holds plain data to be saved with the
+    model.
     """
 
     def __init__(
         self, model: Module, optimizer: Any = "adam", loss: str | losses.Loss = "cross_entropy",
         metrics: Any = ("accuracy",), backend: str | None = None, seed: int = 0,
-        check_finite: bool = True,
+        check_finite: bool = True, precision: str | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(model, Module):
             raise UsageError(f"Trainer expects an nn.Module, got {type(model).__name__}")
@@ -49,7 +52,7 @@ class Trainer:
         self.position: Position | None = None
         #: Means over the epoch under way, for callbacks: {"loss": ..., "accuracy": ...}.
         self.running: dict[str, float] = {}
-        self.check_finite = check_finite
+        self.check_finite, self.precision = check_finite, Precision(precision).name
         #: Whether a stop was requested, and whether one has ended the last fit.
         self.stop_requested = self.stopped = False
         self._step: TrainStep | None = None
@@ -65,9 +68,10 @@ class Trainer:
         """The training step with its optimizer state; initialises the model on first use."""
         if self._step is None:
             with self._on_backend():
-                self._step = train_step(
-                    self.model, self.loss, self.engine, seed=self.seed, check=self.check_finite
-                )
+                self._step = TrainStep(
+                    self.model, self.loss, self.engine, self.seed, self.check_finite,
+                    precision=self.precision,
+                )  # fmt: skip
         return self._step
 
     def _on_backend(self) -> backends.use_backend:
@@ -95,6 +99,7 @@ class Trainer:
         self.stopped = False
         watchers = list(callbacks)
         with self._on_backend():
+            self.step.require_precision()
             try:
                 for watcher in watchers:
                     watcher.on_fit_start(self, epochs, math.ceil(len(source) / size))
@@ -207,6 +212,11 @@ class Trainer:
 
     def continue_from(self, earlier: Trainer) -> None:
         """Take over the weights, optimizer state, history and position of *earlier*."""
+        if earlier.precision != self.precision:
+            raise UsageError(
+                f"a run in precision {earlier.precision!r} cannot go on in {self.precision!r}: its "
+                f"numbers would be others; make the trainer with precision={earlier.precision!r}"
+            )
         self.model.load_state_dict(earlier.model.state_dict())
         self.step.state = earlier.step.state
         self.history, self.position = earlier.history, earlier.position

@@ -94,3 +94,17 @@ def test_find_learning_rate(cli, own_folder):
     assert 1e-4 < suggestion < 1
     assert (own_folder / "p.png").read_bytes()[:4] == b"\x89PNG"
     assert cli("find-learning-rate", "digits", "--first", 1, "--last", 0.1).code == 2
+
+
+def test_a_comparison_in_float16(cli, own_folder):
+    assert cli(*QUICK, "-o", "sgd", "--precision", "float16", "--out", "c", "-q").code == 0
+    assert cli(*QUICK, "-o", "sgd", "--out", "plain", "-q").code == 0
+    found, plain = (
+        json.loads((own_folder / name / "comparison.json").read_text()) for name in ("c", "plain")
+    )
+    assert found["settings"]["precision"] == "float16"
+    assert plain["settings"]["precision"] is None
+    assert found["ranking"][0]["train_loss"] != plain["ranking"][0]["train_loss"]
+    assert found["ranking"][0]["train_loss"] == pytest.approx(
+        plain["ranking"][0]["train_loss"], rel=0.01
+    )

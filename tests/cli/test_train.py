@@ -349,3 +349,40 @@ def test_schedules_follow_the_length_of_the_run(options, step, rate):
 def test_a_required_hyperparameter_is_named():
     with pytest.raises(UsageError, match="use --learning-rate"):
         build_engine(Settings(hyper=("learning_rate=1",)), 1, 1)
+
+
+# -- mixed precision -----------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_in_float16_is_described_resumed_and_used(cli, own_folder):
+    short = ("--precision", "float16")
+    assert cli(*LINEAR, *short, "-e", 2, "-q", "--out", "whole").code == 0
+    assert cli(*LINEAR, *short, "-e", 1, "-q", "--out", "parts").code == 0
+    kept = json.loads((own_folder / "parts/model.json").read_text())
+    assert kept["precision"] == kept["info"]["settings"]["precision"] == "float16"
+    assert kept["state"]["scaling"]["scale"] > 0
+    assert cli("train", "digits", "-q", "-e", 2, "--out", "parts", "--resume").code == 0
+    assert weights(own_folder / "whole") == weights(own_folder / "parts")
+    assert cli(*LINEAR, "-e", 2, "-q", "--out", "plain").code == 0
+    assert weights(own_folder / "plain") != weights(own_folder / "whole")
+    assert cli("evaluate", "whole", "digits").code == 0
+    result = cli("train", "digits", "--precision", "bfloat16", "--out", "parts", "-r", "-e", 3)
+    assert result.code == 2
+    assert "trained with --precision float16, not bfloat16" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--precision", "half"), "unknown precision 'half'"),
+        (("--precision", "float16", "--backend", "strict"), "'strict' has no such dtype"),
+    ],
+)
+def test_a_precision_that_cannot_be_had_is_refused_before_anything_is_written(
+    cli, own_folder, options, words
+):
+    result = cli(*LINEAR, *options, "-q", "--out", "r")
+    assert result.code == 2
+    assert words in result.err
+    assert not (own_folder / "r").exists()

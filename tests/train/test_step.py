@@ -7,7 +7,7 @@ import pytest
 
 import agnostic_dl as adl
 from agnostic_dl import nn
-from agnostic_dl.errors import GradientError, ShapeError, UsageError
+from agnostic_dl.errors import GradientError, ShapeError
 
 
 def test_a_step_lowers_the_loss_and_returns_a_0_d_array(backend, problem, small):
@@ -108,11 +108,6 @@ def test_a_loss_that_cannot_be_trained_on(problem, small, loss, kind, words):
     step = adl.train_step(small(), loss, adl.optimizer("sgd"))
     with pytest.raises(kind, match=words):
         step(*problem)
-
-
-def test_no_precision_is_offered_so_far(small):
-    with pytest.raises(UsageError, match="precision='bfloat16'"):
-        adl.train_step(small(), "mse", adl.optimizer("sgd"), precision="bfloat16")
 
 
 def test_wrong_labels_are_refused_before_anything_is_changed(problem, small):

@@ -20,6 +20,7 @@ from agnostic_dl.train.lab.entry import Entry, entries
 from agnostic_dl.train.lab.job import SCHEDULES, Job, Model
 from agnostic_dl.train.lab.pool import Pool, Tell
 from agnostic_dl.train.lab.search import Trial, best_rate, next_rates
+from agnostic_dl.train.precision import Precision
 
 _BATCH, _VALIDATION = 128, 2000
 
@@ -34,7 +35,7 @@ def compare(
     standardize: bool = True, model_options: Mapping[str, Any] | None = None,
     xray: bool = False, backend: str | None = None, out: str | os.PathLike[str] | None = None,
     resume: bool = True, workers: int | None = None, progress: Tell | None = None,
-    note: str | None = None,
+    note: str | None = None, precision: str | None = None,
 ) -> Comparison:  # fmt: skip
     """Train one model by several optimizers and compare what they do.
 
@@ -52,7 +53,7 @@ def compare(
     steps and seconds are counted; None: the highest round one that half of the optimizers reach.
     *limit*: train on about so many examples. *out*: a folder for the results; an interrupted
     comparison goes on from what is there (*resume*). *workers*: processes; None: one for each core.
-    *note*: a sentence for the report.
+    *note*: a sentence for the report. *precision*: what the runs compute in, see `train_step`.
     """
     contestants = entries(optimizers)
     fixed = _fixed(contestants, learning_rate, learning_rates or {})
@@ -68,9 +69,10 @@ def compare(
         batch_size=size, model=model if isinstance(model, str) else _name_of(model),
         model_options=dict(model_options or {}), schedule=schedule, xray=xray,
         standardize=_statistics(parts["train"]) if standardize else None,
-        data=_fingerprint(name, parts),
+        data=_fingerprint(name, parts), precision=precision,
     )  # fmt: skip
     library = get_backend(backend)
+    Precision(precision).require(library)
     settings: dict[str, Any] = {
         **_described(template, parts), "data": name, "seeds": chosen, "limit": limit,
         "optimizers": [entry.label for entry in contestants],
@@ -100,6 +102,7 @@ def _described(job: Job, parts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model": job.model, "model_options": job.model_options, "epochs": job.epochs,
         "batch_size": job.batch_size, "schedule": job.schedule, "xray": job.xray,
+        "precision": job.precision,
         "standardize": job.standardize is not None,
         "steps_per_epoch": math.ceil(len(parts["train"]) / job.batch_size),
         **{part: len(examples) for part, examples in parts.items()},

@@ -53,6 +53,7 @@ class Job:
     xray: bool = False
     shadows: dict[str, Any] = field(default_factory=dict)
     data: str = ""
+    precision: str | None = None
 
     @property
     def key(self) -> str:
@@ -123,7 +124,9 @@ def _trainer(
         raise UsageError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {job.schedule!r}")
     entry = entry or Entry(job.label, job.optimizer, job.hyper)
     optimizer = entry.make(SCHEDULES[job.schedule](job.rate, steps))
-    trainer = Trainer(made, optimizer, backend=backend, seed=job.seed)
+    trainer = Trainer(
+        made, optimizer, backend=backend, seed=job.seed, precision=job.precision
+    )  # fmt: skip
     trainer.info["lab"] = {"curve": [], "seconds": 0.0}
     return trainer
 

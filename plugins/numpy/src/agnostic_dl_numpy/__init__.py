@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
-from agnostic_dl.extend import Backend, fusion, hookimpl
+from agnostic_dl.extend import Backend, fusion, hookimpl, merged
 
 
 class NumpyBackend(Backend):
@@ -27,22 +28,34 @@ class NumpyBackend(Backend):
         return np.ndarray
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
+        from agnostic_dl_numpy import halves
         from agnostic_dl_numpy.kernels import KERNELS
 
-        return KERNELS
+        return merged([KERNELS, halves.KERNELS])
 
     def own_rewrites(self) -> Iterable[Any]:
         return (*fusion.CONVOLUTION, *fusion.NORMALIZATION)
+
+    def overflowing(self) -> AbstractContextManager[Any]:
+        import numpy as np
+
+        return np.errstate(over="ignore", invalid="ignore")
 
     def compile(self, program: Any, like: Any = None) -> Any:
         from agnostic_dl_numpy.plan import compile_program
 
         return compile_program(program, self, like)
 
+    @cached_property
+    def dtypes(self) -> Mapping[str, Any]:
+        from agnostic_dl_numpy import halves
+
+        return {**super().dtypes, **halves.dtypes()}
+
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         import numpy as np
 
-        return np.asarray(obj, dtype=dtype)
+        return np.asarray(obj, dtype=self.dtypes[dtype] if isinstance(dtype, str) else dtype)
 
     def to_numpy(self, array: Any) -> Any:
         import numpy as np

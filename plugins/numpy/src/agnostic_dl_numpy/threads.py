@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from contextvars import copy_context
 from functools import cache
 from itertools import count as counter
 from itertools import pairwise
@@ -80,7 +81,8 @@ def _share(task: Callable[[int], Any], count: int, helpers: int) -> None:
         while (index := next(numbers)) < count:
             task(index)
 
-    futures = [_pool().submit(work) for _ in range(helpers)]
+    # In our context, which says what NumPy is to do about numbers that overflow.
+    futures = [_pool().submit(copy_context().run, work) for _ in range(helpers)]
     try:
         work()
     finally:

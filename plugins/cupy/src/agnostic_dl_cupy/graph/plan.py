@@ -87,18 +87,13 @@ class GraphPlan:
         """A graph's places are fixed for as long as it lives: nothing can be given back."""
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Run once; where there is a guard, this waits for it."""
+        """Run once; where the guard is false, the state stays as it is."""
         missing = self._inputs.keys() - inputs.keys()
         if missing:
             raise UsageError(f"the plan needs the inputs {', '.join(sorted(missing))} as well")
         with self.device.working():
             self._feed(inputs)
             self._step()
-        guard = self.program.guard
-        if guard is not None:
-            held = self.device.fresh(self._found[guard])
-            if not bool(held):
-                return {guard: held}
         return {name: self.device.fresh(self._found[name]) for name in self.program.results}
 
     def _feed(self, inputs: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from agnostic_dl.extend import CHAIN, PRIMITIVES, Instruction, choices, resolved
 from agnostic_dl_numpy import scratch, threads
+from agnostic_dl_numpy.checks import takes
 from agnostic_dl_numpy.plan import chains, softmax
 from agnostic_dl_numpy.plan.kernel import Call, Kernel
 from agnostic_dl_numpy.plan.memory import same_memory
@@ -112,7 +113,7 @@ def _relu_grad(instruction: Instruction, operands: list[Any], outs: list[Any]) -
 
 def _matmul(instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call | None:
     x, y = operands
-    if x.ndim != 2 or y.ndim != 2 or x.dtype != y.dtype:
+    if x.ndim != 2 or y.ndim != 2 or not takes(x, y):
         return None
     if x.size * y.shape[1] >= 1 << 18:  # from there OpenBLAS has threads: the kernel keeps them
         return None

@@ -31,7 +31,7 @@ class NumpyPlan:
         self.program, self.state = program, state
         self._places, self._bound, self._inputs = places, bound, inputs
         self._guard = None if program.guard is None else places.of(program.outputs[program.guard])
-        split = len(bound)
+        split, last = len(bound), len(bound)
         if program.guard is not None:
             last = places.first.get(program.outputs[program.guard], -1)
             split = sum(b.at <= last for b in bound)
@@ -39,6 +39,10 @@ class NumpyPlan:
         self._after = [b.call for b in bound[split:]]
         self._late = [(target, places.of(number)) for target, number in places.late]
         self._results = {n: places.of(program.outputs[n]) for n in program.results}
+        #: Those that are known when the guard is.
+        self._early = [
+            n for n in program.results if places.first.get(program.outputs[n], -1) <= last
+        ]
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Copy state in, by name of the input."""
@@ -52,7 +56,7 @@ class NumpyPlan:
         for call in self._before:
             call()
         if self._guard is not None and not self._guard:
-            return {str(self.program.guard): False}
+            return {name: self._results[name].copy() for name in self._early}
         for call in self._after:
             call()
         for target, array in self._late:
