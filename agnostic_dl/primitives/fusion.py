@@ -116,6 +116,16 @@ def batch_norm_gradients_together(match: Match) -> Sequence[Instruction] | None:
     return [_gradients(match, match.number("db"))]
 
 
+@rule(*_GRADIENTS, ("sum:db", ("astype", "g")))
+def batch_norm_gradients_of_short_images(match: Match) -> Sequence[Instruction] | None:
+    """The same in mixed precision, where the gradient is cast before it is summed."""
+    if match.value("db").dtype != match.value("mean").dtype:
+        return None
+    if not _over_all_but_channels(match, "sum") or match.static("sum")["keepdims"]:
+        return None
+    return [_gradients(match, match.number("db"))]
+
+
 @rule(*_GRADIENTS)
 def batch_norm_two_gradients_together(match: Match) -> Sequence[Instruction]:
     """The same where the bias's is computed elsewhere: two branches are given one gradient."""

@@ -8,9 +8,11 @@ from fake_device import FakeDevice
 
 import agnostic_dl as adl
 from agnostic_dl import nn
+from agnostic_dl.extend import PRIMITIVES, rewrite
 from agnostic_dl_cupy.cudnn_graphs import Graphs
 from agnostic_dl_cupy.graph import GraphPlan
 from agnostic_dl_cupy.graph.plan import WARM_UP
+from agnostic_dl_cupy.kernels import REWRITES
 from agnostic_dl_cupy.rehearsal import host
 from agnostic_dl_cupy.rehearsal.backend import RehearsalBackend
 
@@ -71,25 +73,82 @@ def test_replays_are_eager_steps_to_the_bit(precision, clip, monkeypatch):
         assert 2 <= step.count <= 6
 
 
-@pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
-def test_the_kernels_train_as_numpy_does_and_cudnn_sees_one_dtype(monkeypatch):
-    asked = []
+@pytest.fixture
+def asked(monkeypatch):
+    """What cuDNN's stand-in was asked for: (operation, dtypes of both arguments and the result)."""
+    noted = []
     for name in ("forward", "input_grad", "weight_grad"):
         plain = getattr(Graphs, name)
 
         def noting(self, geo, first, second, *rest, name=name, plain=plain, **more):
             out = plain(self, geo, first, second, *rest, **more)
             if out is not NotImplemented:
-                asked.append((name, first.dtype.name, second.dtype.name, out.dtype.name))
+                noted.append((name, first.dtype.name, second.dtype.name, out.dtype.name))
             return out
 
         monkeypatch.setattr(Graphs, name, noting)
+    return noted
+
+
+@pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("capture", [False, True])
+def test_the_kernels_train_as_numpy_does_and_cudnn_sees_one_dtype(precision, capture, asked):
     with adl.use_backend("numpy", kernels=()):
-        _, losses = trained("bfloat16", capture=False)
+        known, losses = trained(precision, capture=False)
     backend = RehearsalBackend()
     with adl.use_backend(backend):
-        _, found = trained("bfloat16", capture=False)
-    np.testing.assert_allclose(found, losses, rtol=0.05)
+        step, found = trained(precision, capture=capture)
+    assert step.captured == capture
+    np.testing.assert_allclose(found, losses, rtol=0.02)
+    assert step.count == known.count
     assert {name for name, *_ in asked} >= {"forward", "weight_grad"}
-    assert {dtype for _, *dtypes in asked for dtype in dtypes} == {"bfloat16"}
-    assert {kernel for kernel, *_ in backend.runtime.calls} >= {"relu", "max_pool2d_grad"}
+    assert {dtype for _, *dtypes in asked for dtype in dtypes} == {precision}
+    launched = {kernel for kernel, *_ in backend.runtime.calls}
+    assert launched >= {"batch_norm_apply", "batch_norm_input_grad", "max_pool2d_grad"}
+
+
+@pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_batch_norm_of_short_images_is_the_references_rounded(precision):
+    """Vectors are float32, and so is the error, but for one rounding of the images."""
+    backend = RehearsalBackend()
+    draw = np.random.default_rng(0)
+    x, g = (draw.normal(30, 2, (40, 5, 6)).astype(backend.dtypes[precision]) for _ in range(2))
+    weight, bias = (draw.normal(1, 0.3, 6).astype(np.float32) for _ in range(2))
+    found = backend.kernels["batch_norm"](backend.xp, x, weight, bias, eps=1e-5)
+    mean, var = found[1:]
+    calls = {
+        "batch_norm": (x, weight, bias), "batch_norm_relu": (x, weight, bias),
+        "batch_norm_weight_grad": (g, x, mean, var),
+        "batch_norm_gradients": (g, x, mean, var, weight),
+        "batch_norm_relu_gradients": (g, x, mean, var, weight, np.asarray(x > x.dtype.type(30))),
+    }  # fmt: skip
+    roundoff = {"float16": 2.0**-11, "bfloat16": 2.0**-8}[precision]
+    for name, arrays in calls.items():
+        got = backend.kernels[name](backend.xp, *arrays, eps=1e-5)
+        assert got is not NotImplemented, name
+        wanted = PRIMITIVES[name].forward(backend.xp, *arrays, eps=1e-5)
+        pairs = zip(got, wanted, strict=True) if isinstance(got, tuple) else [(got, wanted)]
+        for one, other in pairs:
+            assert (one.dtype, one.shape) == (other.dtype, other.shape)
+            if one.dtype != bool:
+                scale = np.abs(other.astype(np.float64)).max()
+                rounding = 0 if one.dtype == np.float32 else 2 * roundoff
+                gap = np.abs(one.astype(np.float64) - other.astype(np.float64))
+                assert gap.max() <= (rounding + 2e-4) * scale, name
+    assert backend.kernels["batch_norm"](
+        backend.xp, x, weight.astype(np.float64), bias.astype(np.float64), eps=1e-5
+    ) is NotImplemented  # fmt: skip
+
+
+def test_batch_norms_gradients_and_relu_are_put_together_in_short_types_too():
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    ).init(0)  # fmt: skip
+    with adl.use_backend("numpy", kernels=()):
+        step = adl.train_step(model, "mse", adl.optimizer("sgd"), precision="bfloat16")
+        x, y = np.zeros((2, 6, 6, 2), np.float32), np.zeros((2, 3), np.float32)
+        program = adl.program(step, x, y)
+    found = [i.op for i in rewrite(program, REWRITES).code if i.op.startswith("batch_norm")]
+    assert found == ["batch_norm_relu", "batch_norm_relu_gradients"]

@@ -31,9 +31,9 @@ def _normalized(
 ) -> Any:
     if not _takes(runtime, x, weight, bias):
         return NotImplemented
-    launcher = Launcher(runtime, x.dtype)
+    launcher = _launcher(runtime, x, weight)
     x, weight, bias = (runtime.contiguous(a) for a in (x, weight, bias))
-    mean, variance = launcher.empty(weight.shape), launcher.empty(weight.shape)
+    mean, variance = (runtime.empty(weight.shape, weight.dtype) for _ in range(2))
     # What the images are normalized by is not rounded to their dtype.
     scaling = runtime.empty((2, weight.size), launcher.accumulator)
     out, positive = launcher.empty(x.shape), runtime.empty(x.shape, "bool") if rectify else NOWHERE
@@ -64,7 +64,7 @@ def batch_norm_weight_grad(
     if not _takes(runtime, x, mean, var) or not supported(runtime, x, g) or g.shape != x.shape:
         return NotImplemented
     g, x, mean, var = (runtime.contiguous(a) for a in (g, x, mean, var))
-    return _sums(Launcher(runtime, x.dtype), g, x, mean, var, NOWHERE, NOWHERE, eps)[1]
+    return _sums(_launcher(runtime, x, mean), g, x, mean, var, NOWHERE, NOWHERE, eps)[1]
 
 
 def batch_norm_gradients(
@@ -90,7 +90,7 @@ def _gradients(
     fits = _takes(runtime, x, mean, var, weight) and supported(runtime, x, g)
     if not fits or g.shape != x.shape:
         return NotImplemented
-    launcher = Launcher(runtime, x.dtype)
+    launcher = _launcher(runtime, x, mean)
     g, x, mean, var, weight = (runtime.contiguous(a) for a in (g, x, mean, var, weight))
     terms, *grads = _sums(launcher, g, x, mean, var, weight, positive, eps)
     out = launcher.empty(x.shape)
@@ -102,11 +102,16 @@ def _gradients(
 
 
 def _takes(runtime: Runtime, x: Any, *vectors: Any) -> bool:
-    return (
-        supported(runtime, x, *vectors)
-        and x.ndim > 1
-        and all(v.shape == x.shape[-1:] for v in vectors)
-    )
+    """Images of a dtype, and vectors of that one or, beside short images, of float32."""
+    if not supported(runtime, x) or not supported(runtime, *vectors) or x.ndim < 2:
+        return False
+    alike = vectors[0].dtype in (x.dtype, Launcher(runtime, x.dtype).accumulator)
+    return alike and all(v.shape == x.shape[-1:] for v in vectors)
+
+
+def _launcher(runtime: Runtime, x: Any, vector: Any) -> Launcher:
+    wider = vector.dtype != x.dtype
+    return Launcher(runtime, x.dtype, vector.dtype.name if wider else "")
 
 
 def _partial(launcher: Launcher, kernel: str, count: int, arrays: Any) -> Any:
@@ -131,7 +136,7 @@ def _sums(
     """The terms of the gradient in x, if there is a weight; the gradients of weight and bias."""
     partial = _partial(launcher, "batch_norm_grad_partial", 2, (g, x, mean, positive))
     terms = launcher.runtime.empty((3, mean.size), launcher.accumulator)
-    weight_grad, bias_grad = launcher.empty(mean.shape), launcher.empty(mean.shape)
+    weight_grad, bias_grad = (launcher.runtime.empty(mean.shape, mean.dtype) for _ in range(2))
     launcher.each(
         _UNIT, "batch_norm_grad_finish", mean.size, partial, var, weight, terms, weight_grad,
         bias_grad, np.int64(x.size // mean.size), np.int32(partial.shape[0]), np.int32(mean.size),

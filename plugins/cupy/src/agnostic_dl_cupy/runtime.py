@@ -119,10 +119,13 @@ def aligned(runtime: Runtime, array: Any) -> Any:
 
 
 class Launcher:
-    """The launches of one kernel call: its dtype, and how many threads there are to be."""
+    """The launches of one kernel call: its dtype, and how many threads there are to be.
 
-    def __init__(self, runtime: Runtime, dtype: Any) -> None:
-        self.runtime = runtime
+    *further*: another dtype that the unit is compiled for, see `templates.Variant`.
+    """
+
+    def __init__(self, runtime: Runtime, dtype: Any, further: str = "") -> None:
+        self.runtime, self.further = runtime, further
         self.dtype = np.dtype(dtype)
         #: What the kernels compute with.
         self.accumulator = np.dtype("float64" if self.dtype == np.float64 else "float32")
@@ -138,7 +141,7 @@ class Launcher:
         self, unit: str, kernel: str, grid: Sequence[int], threads: int, *arguments: Any,
         labels: str = "",
     ) -> None:  # fmt: skip
-        variant = Variant(unit, self.dtype.name, labels)
+        variant = Variant(unit, self.dtype.name, labels or self.further)
         self.runtime.launch(variant, kernel, grid, threads, arguments)
 
     def scalar(self, value: float) -> Any:

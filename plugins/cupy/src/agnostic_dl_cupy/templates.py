@@ -13,8 +13,10 @@ STORAGE = {
     "float16": "#define STORAGE_HALF\n#define ACCUM float",
     "bfloat16": "#define STORAGE_BFLOAT16\n#define ACCUM float",
 }
-#: Further types of a unit, by dtype: the labels of the classification.
+#: Further types of a unit, by dtype: the labels of the classification, and what normalization has
+#: for each channel, where that is wider than the images.
 LABELS = {"int32": "int", "int64": "long long"}
+VECTORS = {"float32": "float"}
 
 UNITS = {
     "elementwise": ("relu", "relu_grad", "add_bias", "dropout_mask"),
@@ -32,7 +34,7 @@ OPTIONS = ("--std=c++17",)
 
 
 class Variant(NamedTuple):
-    """One compilation: a unit for a dtype (and for the labels' dtype)."""
+    """One compilation: a unit for a dtype (and for that of the labels, or of the channels)."""
 
     unit: str
     dtype: str
@@ -45,8 +47,14 @@ def variants() -> list[Variant]:
         Variant(unit, dtype, labels)
         for unit in UNITS
         for dtype in STORAGE
-        for labels in (LABELS if unit == "classification" else ("",))
+        for labels in _further(unit, dtype)
     ]
+
+
+def _further(unit: str, dtype: str) -> tuple[str, ...]:
+    if unit == "classification":
+        return tuple(LABELS)
+    return ("", *VECTORS) if unit == "normalization" and dtype.endswith("float16") else ("",)
 
 
 @cache
@@ -55,7 +63,8 @@ def source(variant: Variant) -> str:
     unit, dtype, labels = variant
     lines = [STORAGE[dtype]]
     if labels:
-        lines.append(f"#define LABEL {LABELS[labels]}")
+        name, kinds = ("LABEL", LABELS) if unit == "classification" else ("VECTOR", VECTORS)
+        lines.append(f"#define {name} {kinds[labels]}")
     return "\n".join([*lines, _text("prelude.cuh"), _text(f"{unit}.cu")])
 
 

@@ -4,6 +4,16 @@
 
 #define BLOCK 256
 
+// What there is for each channel: as the images, or VECTOR beside short ones.
+#ifdef VECTOR
+__device__ inline ACCUM load_vector(VECTOR value) { return value; }
+__device__ inline VECTOR store_vector(ACCUM value) { return value; }
+#else
+typedef STORAGE VECTOR;
+__device__ inline ACCUM load_vector(VECTOR value) { return load(value); }
+__device__ inline VECTOR store_vector(ACCUM value) { return store(value); }
+#endif
+
 // Joins mean and sum of squared deviations of two sets: Chan, Golub and LeVeque, 1979.
 template <class Number>
 __device__ inline void join(Number* n, Number* mean, Number* m2, Number n_b, Number mean_b,
@@ -42,8 +52,8 @@ extern "C" __global__ void batch_norm_partial(const STORAGE* x, ACCUM* partial, 
 
 // Mean and variance as they are stored; scaling (2, channels): the mean, unrounded, and what the
 // distance from it is multiplied by.
-extern "C" __global__ void batch_norm_finish(const ACCUM* partial, const STORAGE* weight,
-                                             STORAGE* mean, STORAGE* variance, ACCUM* scaling,
+extern "C" __global__ void batch_norm_finish(const ACCUM* partial, const VECTOR* weight,
+                                             VECTOR* mean, VECTOR* variance, ACCUM* scaling,
                                              int pieces, int channels, ACCUM eps) {
     FOR_EACH(c, channels) {
         double n = 0, middle = 0, m2 = 0;
@@ -52,18 +62,18 @@ extern "C" __global__ void batch_norm_finish(const ACCUM* partial, const STORAGE
             join<double>(&n, &middle, &m2, piece[0], piece[channels], piece[2 * channels]);
         }
         ACCUM spread = (ACCUM)(m2 / n);
-        mean[c] = store((ACCUM)middle), variance[c] = store(spread);
-        scaling[c] = (ACCUM)middle, scaling[channels + c] = load(weight[c]) / sqrt(spread + eps);
+        mean[c] = store_vector((ACCUM)middle), variance[c] = store_vector(spread);
+        scaling[c] = (ACCUM)middle, scaling[channels + c] = load_vector(weight[c]) / sqrt(spread + eps);
     }
 }
 
 // With the rectifier where there is a place for what is positive; NaN stays NaN.
 extern "C" __global__ void batch_norm_apply(const STORAGE* x, const ACCUM* scaling,
-                                            const STORAGE* bias, STORAGE* out,
+                                            const VECTOR* bias, STORAGE* out,
                                             unsigned char* positive, Index count, int channels) {
     FOR_EACH(i, count) {
         int c = rest(i, channels);
-        ACCUM value = (load(x[i]) - scaling[c]) * scaling[channels + c] + load(bias[c]);
+        ACCUM value = (load(x[i]) - scaling[c]) * scaling[channels + c] + load_vector(bias[c]);
         if (positive) {
             positive[i] = load(store(value)) > 0;
             value = positive[i] || value != value ? value : (ACCUM)0;
@@ -79,7 +89,7 @@ __device__ inline ACCUM passed(const STORAGE* g, const unsigned char* positive, 
 
 // partial (pieces, 2, channels): the sums of g and of g · (x - mean).
 extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORAGE* x,
-                                                   const STORAGE* mean,
+                                                   const VECTOR* mean,
                                                    const unsigned char* positive, ACCUM* partial,
                                                    Index rows, int channels, int lanes) {
     __shared__ ACCUM pulls[BLOCK], twists[BLOCK];
@@ -87,7 +97,7 @@ extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORA
     int channel = blockIdx.x * lanes + lane;
     ACCUM pull = 0, twist = 0;
     if (channel < channels) {
-        ACCUM middle = load(mean[channel]);
+        ACCUM middle = load_vector(mean[channel]);
         for (Index r = (Index)blockIdx.y * lines + line; r < rows; r += (Index)gridDim.y * lines) {
             ACCUM slope = passed(g, positive, r * channels + channel);
             pull += slope;
@@ -107,9 +117,9 @@ extern "C" __global__ void batch_norm_grad_partial(const STORAGE* g, const STORA
 
 // The gradients of weight and bias. terms (3, channels), if there is a weight: what each g is
 // shifted by, by what share of the distance from the mean, and what that is multiplied by.
-extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const STORAGE* variance,
-                                                  const STORAGE* weight, ACCUM* terms,
-                                                  STORAGE* weight_grad, STORAGE* bias_grad,
+extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const VECTOR* variance,
+                                                  const VECTOR* weight, ACCUM* terms,
+                                                  VECTOR* weight_grad, VECTOR* bias_grad,
                                                   Index rows, int pieces, int channels,
                                                   ACCUM eps) {
     FOR_EACH(c, channels) {
@@ -118,23 +128,23 @@ extern "C" __global__ void batch_norm_grad_finish(const ACCUM* partial, const ST
             const ACCUM* piece = partial + (Index)k * 2 * channels + c;
             pull += piece[0], twist += piece[channels];
         }
-        ACCUM rstd = 1 / sqrt(load(variance[c]) + eps);
-        weight_grad[c] = store((ACCUM)twist * rstd);
-        bias_grad[c] = store((ACCUM)pull);
+        ACCUM rstd = 1 / sqrt(load_vector(variance[c]) + eps);
+        weight_grad[c] = store_vector((ACCUM)twist * rstd);
+        bias_grad[c] = store_vector((ACCUM)pull);
         if (!weight) continue;
         terms[c] = (ACCUM)(pull / rows);
         terms[channels + c] = (ACCUM)(twist / rows) * rstd * rstd;
-        terms[2 * channels + c] = load(weight[c]) * rstd;
+        terms[2 * channels + c] = load_vector(weight[c]) * rstd;
     }
 }
 
 extern "C" __global__ void batch_norm_input_grad(const STORAGE* g, const STORAGE* x,
-                                                 const STORAGE* mean, const ACCUM* terms,
+                                                 const VECTOR* mean, const ACCUM* terms,
                                                  const unsigned char* positive, STORAGE* out,
                                                  Index count, int channels) {
     FOR_EACH(i, count) {
         int c = rest(i, channels);
-        ACCUM pull = terms[c] + (load(x[i]) - load(mean[c])) * terms[channels + c];
+        ACCUM pull = terms[c] + (load(x[i]) - load_vector(mean[c])) * terms[channels + c];
         out[i] = store((passed(g, positive, i) - pull) * terms[2 * channels + c]);
     }
 }
