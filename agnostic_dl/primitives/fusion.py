@@ -45,6 +45,28 @@ def relu_behind_max_pool_alone(match: Match) -> Sequence[Instruction]:
     ]
 
 
+@rule(
+    ("max_pool2d:p", "r"),
+    ("relu_grad:dx", ("max_pool2d_grad", "g", "r", "p"), ("relu:r", "x")),
+    phase=0,
+)
+def relu_grad_before_max_pool_grad(match: Match) -> Sequence[Instruction]:
+    """relu stays with what makes its argument, and its adjoint goes to the smaller image.
+
+    A window's winner holds the pooled value: where that is positive, so is what relu made there.
+    Of use where a convolution has ReLU for nothing, in place of :func:`relu_behind_max_pool`.
+    """
+    r, p, g, out = (match.number(name) for name in ("r", "p", "g", "dx"))
+    masked = match.new(match.value("p"))
+    static = match.static("max_pool2d")
+    return [
+        Instruction("relu", (match["x"],), (r,)),
+        Instruction("max_pool2d", (r,), (p,), static),
+        Instruction("relu_grad", (g, p), (masked,)),
+        Instruction("max_pool2d_grad", (masked, r, p), (out,), static),
+    ]
+
+
 # -- convolution -----------------------------------------------------------------------------------
 
 

@@ -153,6 +153,10 @@ def arrays_for(program, x):
 
 RULES = {
     "pool": ([fusion.relu_behind_max_pool], {"max_pool2d": 1, "relu": 2}),
+    "pool's gradient": (
+        [fusion.relu_grad_before_max_pool_grad, *fusion.CONVOLUTION],
+        {"max_pool2d": 1, "conv2d_bias": 2, "relu": 1},
+    ),
     "bias": ([fusion.bias_into_conv2d], {"conv2d_bias": 2, "conv2d": 1}),
     "relu": (list(fusion.CONVOLUTION), {"conv2d_bias": 2, "relu": 2}),
     "gradients": ([fusion.batch_norm_gradients_together], {"batch_norm_gradients": 2}),

@@ -26,6 +26,7 @@ def test_a_network_s_layers_are_put_together():
     assert not {"batch_norm_input_grad", "batch_norm_weight_grad"} & set(resnet)
     assert lenet["max_pool2d_winners"] == lenet["max_pool2d_route"] == 2
     assert lenet["conv2d_weight_bias_grad"] == lenet["conv2d_bias"] == 2
+    assert lenet["relu"] == 1, "those behind convolutions are inside of them"
     assert not {"max_pool2d", "max_pool2d_grad", "conv2d_weight_grad"} & set(lenet)
 
 

@@ -26,7 +26,8 @@ def _normalises(match: Match) -> Any:
 
 
 def _pools(match: Match) -> Any:
-    x, static = match.value("x"), match.static("max_pool2d")
+    static = match.static("max_pool2d")
+    x = match.program.values[match.instruction("max_pool2d").reads[0]]
     if x.dtype != "float32":
         return None
     pool = pooling.pool(x.shape, *(static[n] for n in ("kernel", "stride", "padding")),
@@ -44,7 +45,17 @@ def _convolves(match: Match) -> Any:
                                library.threads())  # fmt: skip
 
 
+def _pools_behind_convolution(match: Match) -> Any:
+    """The bias's addition and the convolution are one instruction later: they take ReLU along."""
+    makers = {n: i for i in match.program.code for n in i.outs}
+    maker = makers.get(match.number("x"))
+    if maker is not None and maker.op == "add":
+        maker = makers.get(maker.reads[0])
+    return maker is not None and maker.op.startswith("conv2d") and _pools(match)
+
+
 RULES: tuple[Rule, ...] = (
+    _where(fusion.relu_grad_before_max_pool_grad, _pools_behind_convolution),
     _where(fusion.relu_into_batch_norm, _normalises),
     _where(fusion.winners_of_max_pool, _pools),
     _where(fusion.bias_grad_into_weight_grad, _convolves),
