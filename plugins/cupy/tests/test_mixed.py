@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fake_device import FakeDevice
 
 import agnostic_dl as adl
 from agnostic_dl import nn
@@ -15,6 +14,7 @@ from agnostic_dl_cupy.graph.plan import WARM_UP
 from agnostic_dl_cupy.kernels import REWRITES
 from agnostic_dl_cupy.rehearsal import host
 from agnostic_dl_cupy.rehearsal.backend import RehearsalBackend
+from agnostic_dl_cupy.rehearsal.device import FakeDevice
 
 ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is absent: NumPy has no bfloat16")
 
