@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +46,9 @@ class RehearsalBackend(Backend):
 
     def to_numpy(self, array: Any) -> Any:
         return np.asarray(array)
+
+    def overflowing(self) -> AbstractContextManager[Any]:
+        return np.errstate(over="ignore", invalid="ignore")  # as a device: without a word
 
     def compile(self, program: Any, like: Any = None) -> Any:
         """The program by the plugin's plans, on the device that is none."""

@@ -91,8 +91,7 @@ class Graph:
         if any(pointer % 16 for pointer in pointers.values()):
             raise ValueError(f"an address is no multiple of 16 bytes: {pointers}")
         self.module.calls.append(f"execute on stream {self.module.streams[handle]}")
-        with np.errstate(over="ignore"):  # as a device, which becomes infinite without a word
-            self._view(self.tensors[-1], pointers)[...] = self._value(self.tensors[-1], pointers)
+        self._view(self.tensors[-1], pointers)[...] = self._value(self.tensors[-1], pointers)
 
     def _view(self, tensor: Tensor, pointers: dict[int, int]) -> Any:
         """The tensor's memory as (N, C, H, W)."""
