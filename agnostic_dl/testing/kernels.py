@@ -8,24 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from agnostic_dl import plugins
 from agnostic_dl.backends import Backend, create
 from agnostic_dl.errors import ConformanceError
-from agnostic_dl.primitives import PRIMITIVES
 from agnostic_dl.primitives.chains import CHAIN
 from agnostic_dl.primitives.program import DTYPE, Instruction, Literal
 from agnostic_dl.testing.calls import Call, calls_of, known, large_calls
 from agnostic_dl.testing.chains import ChainCase, chain_cases
+from agnostic_dl.testing.masked import BACKWARD, MASKED, references, run_pair, views
 from agnostic_dl.testing.report import Broken, NotRun, Report, judge
 
 #: dtype → the largest error allowed, relative to the largest number of the expected array.
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "complex128": 1e-12, "complex64": 1e-5}
 #: How many random calls of each kernel, each in three forms.
 COUNT = 12
-#: A forward kernel and its adjoint that hand a mask on in a form of their own.
-_MASKED = ("batch_norm_relu", "batch_norm_relu_gradients")
 #: How many random chains, each in four forms.
 CHAINS = 16
 
@@ -71,13 +67,32 @@ def compare_kernel(subject: Subject, name: str) -> str:
     kernel = subject.kernels[name]
     if not callable(kernel):
         raise Broken(f"expected a function, got {type(kernel).__name__}")
+    if name in MASKED:
+        return compare_masked(subject)
     taken = declined = 0
-    for call in map(_masked_by_relu, _variants(name, subject.backend)):
-        found = check_call(subject.backend, _with_own_mask(subject, name), call)
-        if hasattr(kernel, "bind") and name not in _MASKED:
+    for call in _variants(name, subject.backend):
+        found = check_call(subject.backend, kernel, call)
+        if hasattr(kernel, "bind"):
             found = check_bound(subject.backend, kernel, call) or found
         taken, declined = taken + found, declined + (not found)
     return _counted("calls", taken, declined)
+
+
+def compare_masked(subject: Subject) -> str:
+    """Compare batch norm behind ReLU and its gradients, which belong together."""
+    missing = [name for name in MASKED if name not in subject.kernels]
+    if missing:
+        raise Broken(f"{missing[0]} is missing: nobody else can read the other's mask")
+    backend, found = subject.backend, []
+    for variant in _variants(BACKWARD, backend):
+        for call in views(backend.xp, variant):
+            got = run_pair(backend.xp, subject.kernels, call)
+            found.append(got is not None)
+            if got is not None:
+                expected = references(backend.xp, call)
+                for one, other in zip(got, expected, strict=True):
+                    compare(backend, str(call), one, backend, other)
+    return _counted("calls", sum(found), found.count(False))
 
 
 def _counted(what: str, taken: int, declined: int) -> str:
@@ -95,47 +110,6 @@ def compare_chains(subject: Subject, name: str) -> str:
         warnings.simplefilter("ignore")  # of NaN and infinities, which some chains are given
         found = [check_chain(subject.backend, kernel, case) for case in chain_cases(xp, CHAINS)]
     return _counted("chains", sum(found), found.count(False))
-
-
-def _with_own_mask(subject: Subject, name: str) -> Callable[..., Any]:
-    """The kernel; that of the gradients behind ReLU given the mask that its forward kernel makes.
-
-    The form of that mask is the kernels' own, and nothing else reads it.
-    """
-    kernel = subject.kernels[name]
-    if name == _MASKED[0]:
-        return lambda *a, **static: _without_mask(kernel(*a, **static), *a, **static)
-    if name != _MASKED[1]:
-        return kernel
-    forward = subject.kernels[_MASKED[0]]
-
-    def with_mask(
-        xp: Any, g: Any, x: Any, mean: Any, var: Any, weight: Any, _: Any, **s: Any
-    ) -> Any:
-        made = forward(xp, x, weight, xp.zeros_like(weight), **s)
-        if made is NotImplemented:
-            return NotImplemented
-        return kernel(xp, g, x, mean, var, weight, made[3], **s)
-
-    return with_mask
-
-
-def _masked_by_relu(call: Call) -> Call:
-    """The call of the gradients behind ReLU with the mask that its forward would have made."""
-    if call.primitive.name != _MASKED[1]:
-        return call
-    (_, x, _, _, weight, _), xp = call.arrays, array_namespace(call.arrays[0])
-    forward = PRIMITIVES[_MASKED[0]].forward
-    mask = forward(xp, x, weight, xp.zeros_like(weight), **call.static)[3]
-    return Call(call.primitive, (*call.arrays[:5], mask), call.static)
-
-
-def _without_mask(made: Any, xp: Any, *arrays: Any, **static: Any) -> Any:
-    """What a forward kernel made, with the reference's mask in the place of its own."""
-    if made is NotImplemented:
-        return made
-    reference = PRIMITIVES["batch_norm_relu"].forward(xp, *arrays, **static)
-    return *made[:3], reference[3]
 
 
 def _variants(name: str, backend: Backend) -> Iterator[Call]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import agnostic_dl as adl
+from agnostic_dl import nn
 from agnostic_dl.extend import PRIMITIVES, optimize, rewrite
 from agnostic_dl_onednn import library
 
@@ -100,10 +101,83 @@ def test_a_bound_call_keeps_what_it_computes_with():
 
 
 def test_a_bound_call_follows_the_number_of_threads(monkeypatch):
-    from agnostic_dl_onednn import bound, primitive
+    from agnostic_dl_onednn import bound, pooling
 
     call, out, wanted = pooling_gradient()
     monkeypatch.setattr(bound, "thread_count", lambda: -1)
-    monkeypatch.setattr(primitive.Execution, "on", None)  # nothing is bound any more
+    asked, pool = [], pooling.pool
+    monkeypatch.setattr(pooling, "pool", lambda *a: asked.append(a) or pool(*a))
     call()
     np.testing.assert_array_equal(out, wanted)
+    assert len(asked) == 1, "it asks for the primitive of the new number"
+    monkeypatch.setattr(pooling, "pool", lambda *a: None)
+    with pytest.raises(library.OneDNNError, match="declines what it took before"):
+        call()
+
+
+class Normalised(nn.Module):
+    """What a batch norm and ReLU are given back through an average over the image: a view."""
+
+    def __init__(self):
+        self.conv, self.norm = nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16)
+        self.relu, self.pool = nn.ReLU(), nn.GlobalAvgPool2d()
+        self.fc = nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.relu(self.norm(self.conv(x)))))
+
+
+def test_a_gradient_that_is_a_view_finds_the_mask():
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(16, 24, 24, 3)).astype(np.float32)
+    losses, y = [], draw.integers(0, 4, 16)
+    for kernels in ((), ("numpy.onednn",)):
+        with adl.use_backend("numpy", kernels=kernels):
+            optimizer = adl.optimizer("sgd", learning_rate=0.5)
+            step = adl.train_step(Normalised().init(0), "cross_entropy", optimizer)
+            losses.append([float(step(x, y)) for _ in range(6)])
+            assert step.captured
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+
+def test_the_two_halves_of_batch_norm_behind_relu_serve_plans_alone():
+    from agnostic_dl_onednn.kernels import KERNELS
+
+    x, weight = np.ones((16, 24, 24, 16), np.float32), np.ones(16, np.float32)
+    assert KERNELS["batch_norm_relu"](None, x, weight, weight, eps=1e-5) is NotImplemented
+
+
+@pytest.mark.parametrize("what", ["pixel", "weight", "infinite weight"])
+def test_a_checked_step_finds_bad_numbers_that_relu_and_pooling_let_fall(what):
+    with adl.use_backend("numpy", kernels=("numpy.onednn",)):
+        model = adl.models.create("lenet", input_shape=(28, 28, 1), classes=10).init(0)
+        step = adl.train_step(model, "cross_entropy", adl.optimizer("adam"), check=True)
+        x, y = np.random.default_rng(0).random((32, 28, 28, 1), np.float32), np.arange(32) % 10
+        step(x, y)
+        step(x, y)
+        if what == "pixel":
+            x[0, 3, 3, 0] = np.nan
+        else:
+            values = {name: np.array(a) for name, a in model.state_dict().items()}
+            values["conv2.weight"][0, 0, 0, 0] = np.nan if what == "weight" else np.inf
+            model.load_state_dict(values)
+        with np.errstate(all="ignore"), pytest.raises(adl.errors.NonFiniteError):
+            step(x, y)
+
+
+def test_shapes_that_come_and_go_do_not_pile_up():
+    from agnostic_dl_onednn.kernels import KERNELS, convolution
+
+    convolution.cache_clear()
+    geometry = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    weight = np.ones((3, 3, 16, 16), np.float32)
+    ended = []
+    destroy = library.Executable.__del__
+    library.Executable.__del__ = lambda self: (ended.append(1), destroy(self))
+    try:
+        for n in range(library.SHAPES + 20):
+            KERNELS["conv2d"](None, np.ones((1, 12 + n, 40, 16), np.float32), weight, **geometry)
+    finally:
+        library.Executable.__del__ = destroy
+    assert convolution.cache_info().currsize == library.SHAPES
+    assert len(ended) >= 20

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ctypes import byref, c_float, c_int, c_void_p
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from agnostic_dl_numpy import scratch
 from agnostic_dl_onednn import library, normalization, pooling, products
-from agnostic_dl_onednn.bound import Bound
+from agnostic_dl_onednn.bound import Bound, Paired
 from agnostic_dl_onednn.library import CONVOLUTION_DIRECT, FORWARD_TRAINING, OneDNNError
 from agnostic_dl_onednn.primitive import Primitive, hwio, nhwc, takes
 
@@ -102,7 +102,7 @@ def _weight_grad(x: Any, g: Any, bias: bool, kernel: Pair, geometry: Any, groups
     return dw, *biases.values()
 
 
-@cache
+@lru_cache(library.SHAPES)
 def convolution(
     kind: str, x: Shape, weight: Shape, bias: bool, relu: bool, stride: Pair, padding: Borders,
     dilation: Pair, threads: int,
@@ -216,10 +216,12 @@ KERNELS: dict[str, Callable[..., Any]] = {
     kernel.__name__: Bound(kernel)
     for kernel in (
         conv2d, conv2d_bias, conv2d_input_grad, conv2d_weight_grad, conv2d_weight_bias_grad,
-        normalization.batch_norm, normalization.batch_norm_relu,
-        normalization.batch_norm_gradients, normalization.batch_norm_relu_gradients,
+        normalization.batch_norm, normalization.batch_norm_gradients,
         normalization.batch_norm_input_grad, normalization.batch_norm_weight_grad,
         pooling.max_pool2d, pooling.max_pool2d_grad, pooling.max_pool2d_winners,
         pooling.max_pool2d_route, products.matmul, products.linear,
     )
+} | {
+    kernel.__name__: Paired(kernel)
+    for kernel in (normalization.batch_norm_relu, normalization.batch_norm_relu_gradients)
 }  # fmt: skip

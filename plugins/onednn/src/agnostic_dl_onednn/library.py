@@ -13,6 +13,8 @@ from typing import Any
 from agnostic_dl_numpy.threads import thread_count
 
 MAJOR, OPENMP = 3, 2
+#: For how many shapes the primitives of one kind are kept; plans keep theirs as long as they live.
+SHAPES = 256
 _NAMES = ("libdnnl.so.3", "libdnnl.3.dylib", "dnnl.dll")
 
 # Codes of the C API's enumerations (dnnl_types.h, version 3).
@@ -164,8 +166,30 @@ def size_of(layout: Any) -> int:
     return int(function(layout))
 
 
-def memory(layout: Any) -> c_void_p:
+class Owned(c_void_p):
+    """An object of the library that ends with its last reference; *destroy*: by which function."""
+
+    destroy = ""
+
+    def __del__(self) -> None:
+        if self.value and loaded is not None:  # None: Python ends
+            getattr(loaded(), self.destroy)(self)
+
+
+class Memory(Owned):
+    """Where an array lies, and how."""
+
+    destroy = "dnnl_memory_destroy"
+
+
+class Executable(Owned):
+    """A computation that can be made."""
+
+    destroy = "dnnl_primitive_destroy"
+
+
+def memory(layout: Any) -> Memory:
     """A memory of that layout, without an address yet."""
-    found = c_void_p()
+    found = Memory()
     call("dnnl_memory_create", byref(found), layout, engine(), c_void_p(0))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ctypes import byref, c_float, c_int, c_uint, c_void_p
-from functools import cache
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -55,7 +55,7 @@ class Normalization:
         )
 
 
-@cache
+@lru_cache(library.SHAPES)
 def normalization(x: Shape, eps: float, relu: bool, threads: int) -> Normalization | None:
     """The primitives for images of shape x; None: there are no good ones, or it would not pay."""
     if len(x) != 4 or prod(x) < _WORTHWHILE:

@@ -7,7 +7,7 @@ it again by a forward pass of its own, which is still quicker than comparing.
 from __future__ import annotations
 
 from ctypes import byref, c_int, c_void_p
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from agnostic_dl_numpy import scratch
 from agnostic_dl_onednn import library
 from agnostic_dl_onednn.library import FORWARD_TRAINING, POOLING_MAX, U8, OneDNNError
-from agnostic_dl_onednn.primitive import Primitive, equal, nhwc, takes, workspace
+from agnostic_dl_onednn.primitive import Primitive, equal, nhwc, room, takes, workspace
 
 Pair = tuple[int, int]
 Borders = tuple[Pair, Pair]
@@ -52,7 +52,7 @@ class Pool:
         )
 
 
-@cache
+@lru_cache(library.SHAPES)
 def pool(x: Shape, kernel: Pair, stride: Pair, padding: Borders, threads: int) -> Pool | None:
     """The primitives for images of shape x; None: there are no good ones, or it would not pay."""
     size = [(x[1 + a] + sum(padding[a]) - kernel[a]) // stride[a] + 1 for a in (0, 1)]
@@ -78,7 +78,7 @@ def max_pool2d(xp: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Borders)
     if found is None:
         return NotImplemented
     out = scratch.result(found.out, x.dtype)
-    found.forward(src=x, dst=out, workspace=scratch.take("winners", (found.bytes,), np.uint8))
+    found.forward(src=x, dst=out, workspace=room("winners", (found.bytes,), np.uint8))
     return out
 
 
@@ -89,8 +89,8 @@ def max_pool2d_grad(
     found = _found(x, kernel, stride, padding)
     if found is None or not takes(g) or g.shape != found.out:
         return NotImplemented
-    again = scratch.take("pooled again", found.out, x.dtype)
-    winners = scratch.take("winners", (found.bytes,), np.uint8)
+    again = room("pooled again", found.out, x.dtype)
+    winners = room("winners", (found.bytes,), np.uint8)
     dx = scratch.result(x.shape, x.dtype)
     found.forward(src=x, dst=again, workspace=winners)
     found.backward(diff_dst=g, diff_src=dx, workspace=winners)

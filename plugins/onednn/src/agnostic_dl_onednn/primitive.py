@@ -26,7 +26,7 @@ class Execution:
     """A primitive of the library with the memories that it computes on, by argument."""
 
     def __init__(self, description: c_void_p, memories: Mapping[str, c_void_p]) -> None:
-        self._primitive = c_void_p()
+        self._primitive = library.Executable()
         library.call("dnnl_primitive_create", byref(self._primitive), description)
         self._memories = dict(memories)
         self.run = self.on({})
@@ -39,7 +39,7 @@ class Execution:
         )
         primitive, count, stream = self._primitive, c_int(len(memories)), library.stream()
 
-        def run(kept: Any = kept) -> None:
+        def run(kept: Any = (memories, kept)) -> None:
             library.call("dnnl_primitive_execute", primitive, stream, count, arguments)
             library.call("dnnl_stream_wait", stream)
 
@@ -126,6 +126,13 @@ def perform(now: Call, bound: Callable[[], list[Call]]) -> None:
         return
     with turn:
         now()
+
+
+def room(name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Memory for the time of a call; within :func:`collecting`, of the calls put down alone."""
+    if getattr(_collected, "calls", None) is not None:
+        return np.empty(shape, dtype)
+    return scratch.take(name, shape, dtype)
 
 
 @contextmanager

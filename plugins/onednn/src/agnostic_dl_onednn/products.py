@@ -30,7 +30,7 @@ def linear(xp: Any, x: Any, weight: Any, bias: Any) -> Any:
     rows = x.reshape(-1, x.shape[-1])
     if not _takes(rows, weight) or bias.dtype != x.dtype or bias.shape != weight.shape[1:]:
         return NotImplemented
-    return _product(rows, weight, bias).reshape(*x.shape[:-1], -1)
+    return _product(rows, weight, bias, x.shape[:-1])
 
 
 def _takes(x: Any, y: Any) -> bool:
@@ -54,9 +54,10 @@ def _leading(x: Any) -> tuple[bytes, int] | None:
     return None
 
 
-def _product(x: Any, y: Any, bias: Any = None) -> Any:
+def _product(x: Any, y: Any, bias: Any = None, shape: tuple[int, ...] = ()) -> Any:
+    """x times y, plus a bias; *shape*: that of the rows in the result, if not theirs."""
     (rows, depth), columns = x.shape, y.shape[1]
-    out = scratch.result((rows, columns), x.dtype)
+    out = scratch.result((*(shape or (rows,)), columns), x.dtype)
     (turned, apart), (other, between) = _leading(x), _leading(y)  # type: ignore[misc]
     library.threads()
     calls = [partial(

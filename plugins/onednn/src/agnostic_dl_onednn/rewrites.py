@@ -20,7 +20,7 @@ def _where(rule: Rule, takes: Callable[[Match], Any]) -> Rule:
 
 def _normalises(match: Match) -> Any:
     x, eps = match.value("x"), match.static("batch_norm")["eps"]
-    if x.dtype != "float32":
+    if any(match.value(n).dtype != "float32" for n in ("x", "weight", "bias", "g")):
         return None
     return normalization.normalization(x.shape, eps, True, library.threads())
 

@@ -18,15 +18,20 @@ from agnostic_dl_numpy.plan.pointwise import UFUNCS
 
 
 class Binder:
-    """Binds instructions with a backend's kernels."""
+    """Binds instructions with a backend's kernels; *own*: those of them that no plugin brings."""
 
-    def __init__(self, xp: Any, kernels: Mapping[str, Any]) -> None:
-        self.xp, self.kernels = xp, kernels
+    def __init__(self, xp: Any, kernels: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+        self.xp, self.kernels, self._own = xp, kernels, own
 
     def bind(self, instruction: Instruction, operands: list[Any], outs: list[Any]) -> Call:
         """A call that reads *operands* (arrays and numbers) and writes *outs*."""
+        own = choices(self._own.get(instruction.op))
         for kernel in choices(self.kernels.get(instruction.op)):
-            bound = kernel.bind(instruction, operands, outs) if isinstance(kernel, Kernel) else None
+            if kernel in own:
+                break
+            if not isinstance(kernel, Kernel):
+                return self._kernel(instruction, operands, outs)
+            bound = kernel.bind(instruction, operands, outs)
             if bound is not None:
                 return bound
         make = _SMALL.get(instruction.op) if _is_small(operands, outs) else None

@@ -19,7 +19,7 @@ def compile_program(program: Program, backend: Any, like: NumpyPlan | None = Non
     state = _arrays(program, program.state) if like is None else like.state
     inputs = _arrays(program, [name for name in program.inputs if name not in program.state])
     places = Places(planned, state, inputs)
-    binder = Binder(backend.xp, backend.kernels)
+    binder = Binder(backend.xp, backend.kernels, backend.own_kernels())
     bound = [
         Bound(at, instruction, _call(places, binder, instruction))
         for at, instruction in enumerate(planned.code)
