@@ -18,7 +18,9 @@ def dtype_name(dtype: Any, xp: Any = None) -> str:
     if isinstance(dtype, str):
         return dtype
     for name in DTYPE_NAMES if xp is not None else ():
-        if getattr(xp, name, None) is dtype or getattr(xp, name, None) == dtype:
+        own = getattr(xp, name, None)
+        # A name that the library does not have is no dtype: NumPy takes None for float64.
+        if own is not None and (own is dtype or own == dtype):
             return name
     return str(dtype).rpartition(".")[2]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 
 import agnostic_dl as adl
+from agnostic_dl.backends import DTYPE_NAMES
 from agnostic_dl.errors import DTypeError
 from agnostic_dl.primitives import PRIMITIVES as P
 from agnostic_dl.primitives.dtypes import dtype_name, dtype_named, isdtype
@@ -123,6 +126,23 @@ def test_short_floats_are_real_floating_dtypes():
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is absent")
     assert isdtype(xp, np.dtype(ml_dtypes.bfloat16), "numeric")
     assert dtype_name(np.dtype(ml_dtypes.bfloat16), xp) == "bfloat16"
+
+
+@pytest.mark.parametrize("library", ["numpy", "strict", "array_api_compat.torch", "jax.numpy"])
+def test_every_dtype_is_found_by_its_name(library):
+    names = DTYPE_NAMES
+    if library in ("numpy", "strict"):
+        backend = adl.get_backend(library)
+        xp, names = backend.xp, tuple(backend.dtypes)
+    else:
+        pytest.importorskip(library.split(".")[-1 if "torch" in library else 0],
+                            reason=f"{library} cannot be imported")  # fmt: skip
+        xp = importlib.import_module(library)
+    for name in names:
+        dtype = dtype_named(xp, name)
+        assert dtype_name(dtype, xp) == name
+        if library in ("numpy", "strict"):
+            assert dtype_name(xp.ones(1, dtype=dtype).dtype, xp) == name
 
 
 def test_a_dtype_that_nobody_has_is_named():

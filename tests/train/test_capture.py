@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import sys
 import warnings
 import weakref
 
@@ -12,6 +13,8 @@ import agnostic_dl as adl
 from agnostic_dl import nn
 from agnostic_dl.errors import CaptureWarning, NonFiniteError, UsageError
 from agnostic_dl.optim import Engine
+from agnostic_dl.primitives import PRIMITIVES as P
+from agnostic_dl.primitives.dtypes import dtype_named
 from agnostic_dl.primitives.passes import eliminate_common, eliminate_dead, optimize
 from agnostic_dl.primitives.program import interpret
 
@@ -91,6 +94,40 @@ def test_it_is_the_eager_step_to_the_bit(name, check):
         return
     assert found == losses
     assert same(eager, captured)
+
+
+def in_the_targets_dtype(outputs, targets):
+    return P["mean"](P["multiply"](P["astype"](outputs, dtype=targets.dtype), targets))
+
+
+def dropping():
+    return nn.Sequential(nn.Linear(4, 30), nn.Dropout(0.3), nn.Linear(30, 3)).init(0)
+
+
+@pytest.mark.parametrize("with_ml_dtypes", [True, False])
+@pytest.mark.parametrize(("dtype", "loss"), [
+    ("float64", "mse"), ("float64", in_the_targets_dtype), ("float32", in_the_targets_dtype),
+])  # fmt: skip
+def test_float64_stays_float64(dtype, loss, with_ml_dtypes, monkeypatch):
+    """Dropout's mask and `astype` are told a dtype, which a program keeps by its name."""
+    if with_ml_dtypes:
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is absent")
+    else:
+        monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+        monkeypatch.delitem(adl.get_backend("numpy").dtypes, "bfloat16", raising=False)
+        dtype_named.cache_clear()
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(16, 4)).astype(dtype), draw.normal(size=(16, 3))
+    steps = [
+        adl.train_step(dropping().astype(dtype), loss, adl.optimizer("sgd"), capture=capture)
+        for capture in (False, True)
+    ]
+    losses = [[step(x, y) for _ in range(3)] for step in steps]
+    assert steps[1].captured
+    assert losses[0] == losses[1]
+    assert {np.dtype(a.dtype) for found in losses for a in found} == {np.dtype("float64")}
+    assert same(*steps)
+    assert steps[1].model[0].weight.data.dtype == dtype
 
 
 def test_what_is_read_and_assigned_in_between_counts():
