@@ -73,8 +73,9 @@ def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     _verify(content)
     try:
         head, _ = _split(content)
-        manifest = json.loads(json.loads(head[8:])["__metadata__"]["manifest"])
-        arrays = dict(_safetensors().load(content))
+        header = json.loads(head[8:])
+        manifest = json.loads(header["__metadata__"]["manifest"])
+        arrays = _arrays(content, header)
     except MissingExtraError:
         raise
     except Exception as error:  # a file that was made to deceive; safetensors' own error as well
@@ -82,6 +83,29 @@ def unpack(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(manifest, dict):
         raise CheckpointError("not a checkpoint: its manifest is no JSON object")
     return manifest, arrays
+
+
+def _arrays(content: bytes, header: dict[str, Any]) -> dict[str, Any]:
+    """All arrays; those in bfloat16, which NumPy has not by itself, by way of their bits."""
+    short = [n for n, about in header.items() if about.get("dtype") == "BF16"]
+    if short:
+        dtype = _bfloat16()
+        header = header | {name: {**header[name], "dtype": "U16"} for name in short}
+        head = json.dumps(header).encode()
+        content = b"".join([len(head).to_bytes(8, "little"), head, _split(content)[1]])
+    arrays = dict(_safetensors().load(content))
+    return arrays | {name: arrays[name].view(dtype) for name in short}
+
+
+def _bfloat16() -> Any:
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise MissingExtraError(
+            "this checkpoint holds bfloat16 arrays, which need the ml_dtypes package: install the "
+            "extra 'bfloat16' of agnostic-dl-numpy"
+        ) from error
+    return ml_dtypes.bfloat16
 
 
 def _verify(content: bytes) -> None:

@@ -183,6 +183,7 @@ def _trainer(
 
 def _fill(trainer: Trainer, described: dict[str, Any], tensors: dict[str, Any]) -> None:
     """Put weights, optimizer state, history and position into a trainer of the same build."""
+    _require_dtypes(trainer.backend, tensors)
     # Copies: what safetensors returns are read-only views of the file's content.
     with backends.use_backend(trainer.backend):
         arrays = {name: trainer.backend.asarray(t.copy()) for name, t in tensors.items()}
@@ -205,6 +206,15 @@ def _fill(trainer: Trainer, described: dict[str, Any], tensors: dict[str, Any]) 
     )
     position = described["position"]
     trainer.position = None if position is None else Position(**position)
+
+
+def _require_dtypes(backend: backends.Backend, tensors: dict[str, Any]) -> None:
+    for name, array in tensors.items():
+        if array.dtype.name not in backend.dtypes:
+            raise UsageError(
+                f"{name!r} is {array.dtype.name}, which the backend {backend.name!r} does not have "
+                f"here: choose another backend"
+            )
 
 
 def _load_values(model: Module, values: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from agnostic_dl import nn, schedules
 from agnostic_dl.errors import (
     CheckpointError,
     CheckpointWarning,
+    MissingExtraError,
     NonFiniteError,
     UnknownNameError,
 )
@@ -88,6 +90,26 @@ def test_a_run_moves_from_one_backend_to_another(problem, small, tmp_path):
     other = adl.Trainer.load(tmp_path, backend="strict")
     assert contents(again) == contents(other)
     again.fit(problem, epochs=1, batch_size=20)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_model_of_short_floats_comes_back(dtype, problem, small, tmp_path, monkeypatch):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="ml_dtypes is absent")
+    trainer = trained(lambda: small().init(0).astype(dtype), adl.optimizer("sgd"), problem)
+    trainer.save(tmp_path)
+    again = adl.Trainer.load(tmp_path)
+    assert {a.dtype.name for a in again.model.state_dict().values()} == {dtype}
+    assert contents(again) == contents(trainer)
+    for each in (trainer, again):
+        each.fit(problem, validation=problem, epochs=1, batch_size=20)
+    assert contents(again) == contents(trainer)
+    with pytest.raises(CheckpointError, match=rf"is {dtype}, which the backend 'strict' does not"):
+        adl.Trainer.load(tmp_path, backend="strict")
+    if dtype == "bfloat16":
+        monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+        with pytest.raises(MissingExtraError, match="bfloat16 arrays, which need the ml_dtypes"):
+            adl.Trainer.load(tmp_path)
 
 
 NEWEST, OLDER = "model.safetensors", "model.previous.safetensors"
