@@ -121,6 +121,14 @@ class Precision:
             return value
         return PRIMITIVES["astype"](value, dtype=value.__array_namespace__().float32)
 
+    def widen_buffers(self, model: Module) -> None:
+        """What a layer has put into its float32 buffers becomes float32, a short result too."""
+        if self.name is None:
+            return
+        for buffer in model.buffers().values():
+            if buffer.dtype_name == "float32" and dtype_name(buffer.data.dtype) == self.name:
+                buffer.data = self.widened(Tensor(buffer.data))
+
 
 Name = TypeVar("Name")
 

@@ -208,6 +208,7 @@ class TrainStep:
             with random_stream(self.seed, self.count + 1), tape.recording():
                 outputs = widened(self.model(x))
                 loss = widened(self.loss(outputs, y))
+            self.precision.widen_buffers(self.model)
             nodes = {name: p._edge[0] for name, p in parameters.items() if p._edge is not None}
             _check_loss(loss)
             xp = operations(library_of("train_step", (loss._value,))[1])

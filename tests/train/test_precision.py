@@ -11,6 +11,7 @@ from agnostic_dl.errors import NonFiniteError, UnknownNameError, UsageError
 from agnostic_dl.optim import Engine
 from agnostic_dl.primitives import PRIMITIVES as P
 from agnostic_dl.primitives.definition import watcher
+from agnostic_dl.train import XRay
 from agnostic_dl.train.precision import LossScaling
 
 HALVES = [
@@ -289,6 +290,40 @@ def test_captured_steps_are_the_eager_ones_to_the_bit(precision, optimizer, chec
     assert planned.count == 8 - left_out
     if left_out:
         assert planned.state["scaling"] == {"scale": 2.0**14, "clean": 2}
+
+
+class Remembers(nn.Module):
+    """Keeps the largest values of its last batch, which is short, in a buffer."""
+
+    def __init__(self, features):
+        self.top = nn.Buffer((features,))
+
+    def forward(self, x):
+        if self.training:
+            self.top.data = P["max"](x, axis=0)
+        return x
+
+
+@pytest.mark.parametrize("precision", HALVES)
+def test_what_a_layer_puts_into_its_buffers_is_float32(precision):
+    def make():
+        return nn.Sequential(
+            flatten=nn.Flatten(), fc1=nn.Linear(72, 8), top=Remembers(8), fc2=nn.Linear(8, 3)
+        ).init(0)
+
+    steps = [run(precision, "adam", make=make, capture=capture)[0] for capture in (False, True)]
+    assert steps[1].captured
+    assert same_state(*steps)
+    assert steps[0].model["top"].top.data.dtype == np.float32
+    assert np.any(steps[0].model["top"].top.data)
+    found = []
+    for watchers in ([], [XRay()]):
+        trainer = adl.Trainer(make(), "adam", precision=precision)
+        data = tuple(np.concatenate(parts) for parts in zip(*batches(3, 16), strict=True))
+        trainer.fit(data, epochs=1, batch_size=16, callbacks=watchers)
+        found.append(trainer.step)
+        assert trainer.model["top"].top.data.dtype == np.float32
+    assert same_state(*found)
 
 
 @pytest.mark.parametrize("capture", [False, True])
