@@ -56,8 +56,22 @@ def conv2d_bias(
     return np.maximum(out, np.zeros((), out.dtype), out=out) if relu else out
 
 
+def clip(xp: Any, x: Any, min: Any = None, max: Any = None) -> Any:
+    """As the primitive; NumPy has no loop of it for bfloat16."""
+    limits = [m if m is None or isinstance(m, (int, float)) else _wide(x, m) for m in (min, max)]
+    wide = _wide(x, x)
+    if wide is NotImplemented or any(m is NotImplemented for m in limits):
+        return NotImplemented
+    return xp.clip(wide, *limits).astype(x.dtype)
+
+
+def _wide(x: Any, other: Any) -> Any:
+    return other.astype(np.float32) if takes(x, other) else NotImplemented
+
+
 #: To be asked last: they call the kernels that decline short floats.
 KERNELS: dict[str, Callable[..., Any]] = {
+    "clip": clip,
     "conv2d_bias": conv2d_bias,
     **{
         name: partial(widened, name)
