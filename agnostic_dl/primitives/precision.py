@@ -19,8 +19,10 @@ from typing import Any
 from agnostic_dl.primitives.casting import astype
 from agnostic_dl.primitives.cost import VIEWS
 from agnostic_dl.primitives.definition import Primitive, is_scalar, watcher
+from agnostic_dl.primitives.dtypes import dtype_name
 
-#: Products, which add up in float32 inside: arguments and result are short.
+#: Products, which add up in float32 inside: arguments and result are short, whatever real dtype the
+#: arguments came in; but a product of integers alone is one of integers.
 SHORT = frozenset(
     {"matmul", "linear", "tensordot", "vecdot",
      "conv2d", "conv2d_bias", "conv2d_input_grad", "conv2d_weight_grad"}
@@ -37,6 +39,7 @@ OWN = frozenset(
     {"astype", "zeros_like", "ones_like", "to_device", "copy", "index_set", "dropout_mask",
      "batch_norm", "batch_norm_input_grad", "batch_norm_weight_grad"}
 )  # fmt: skip
+_FLOATS = ("float", "bfloat")
 _WIDE_PARTS = ("linalg.", "fft.")
 _AS_THEY_ARE = {"copy": False, "device": None}
 
@@ -74,7 +77,7 @@ class Casting:
         """Compute on the arrays, each in the dtype that is right for the primitive."""
         name = primitive.name
         if name in SHORT:
-            return self._short(self._run(primitive, self._all(self._narrowed, arrays), static))
+            return self._short(self._run(primitive, self._factors(arrays), static))
         if name in WIDE or name.startswith(_WIDE_PARTS):
             return self._run(primitive, self._all(self._widened, arrays), static)
         if name in OWN:
@@ -111,6 +114,19 @@ class Casting:
 
     def _cast(self, array: Any, dtype: Any) -> Any:
         return self._run(astype, (array,), {"dtype": dtype, **_AS_THEY_ARE})
+
+    def _factors(self, arrays: Arrays) -> Arrays:
+        """The arguments of a product, short; those of a product of integers as they are."""
+        names = [dtype_name(a.dtype) for a in arrays if not is_scalar(a)]
+        if not any(name.startswith(_FLOATS) for name in names):
+            return arrays
+        return self._all(self._factor, arrays)
+
+    def _factor(self, array: Any) -> Any:
+        if array.dtype in (self.short, self.wide):
+            return self._narrowed(array)
+        real = dtype_name(array.dtype).startswith((*_FLOATS, "int", "uint"))
+        return self._cast(array, self.short) if real else array
 
     def _widened(self, array: Any) -> Any:
         return self._cast(array, self.wide) if array.dtype == self.short else array

@@ -40,7 +40,10 @@ def casting(**masters):
         ("sum", (F16,), F32), ("softmax", (F16,), F32), ("linalg.outer", (F16, F16), F32),
         ("add", (F16, F16), F16), ("add", (F16, F32), F32), ("add", (F32, F32), F32),
         ("relu", (F16,), F16), ("tanh", (F16,), F16), ("tanh", (F32,), F32),
-        ("less", (F16, F32), np.dtype(bool)), ("matmul", (F64, F64), F64), ("add", (F64, F16), F64),
+        ("less", (F16, F32), np.dtype(bool)), ("matmul", (F64, F64), F16), ("add", (F64, F16), F64),
+        ("matmul", (F64, F32), F16), ("matmul", (np.dtype("uint8"), F32), F16),
+        ("matmul", (np.dtype("int64"), F16), F16), ("matmul", (np.dtype("int32"),) * 2, "int32"),
+        ("matmul", (np.dtype("complex64"), F32), "complex64"),
         ("ones_like", (F16,), F16),
     ],
 )  # fmt: skip

@@ -418,6 +418,30 @@ def test_products_are_short_and_each_weight_is_cast_once(precision):
     assert {dtype[n] for i in losses for n in i.outs} == {"float32"}
 
 
+@pytest.mark.parametrize("precision", HALVES)
+@pytest.mark.parametrize("dtype", ["float64", "uint8", "int32"])
+def test_batches_of_other_dtypes_are_computed_in_short_as_well(precision, dtype):
+    """Small whole numbers are exact in every dtype, so the step is that of float32's batch."""
+    x = np.random.default_rng(0).integers(0, 9, (16, 6, 6, 2)).astype(np.float32)
+    steps, y = [], np.arange(16) % 3
+    for batch in (x, x.astype(dtype)):
+        step = adl.train_step(
+            cnn(), "cross_entropy", adl.optimizer("adam"), precision=precision, check=True
+        )
+        program = adl.program(step, batch, y)
+        dtypes = {
+            program.values[n].dtype
+            for i in program.code if i.op in ("conv2d", "conv2d_bias", "conv2d_weight_grad")
+            for n in (*i.reads, *i.outs)
+        }  # fmt: skip
+        assert dtypes == {precision}
+        losses = [step(batch, y) for _ in range(3)]
+        assert step.captured
+        steps.append((step, losses))
+    assert steps[0][1] == steps[1][1]
+    assert same_state(steps[0][0], steps[1][0])
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 
