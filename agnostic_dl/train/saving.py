@@ -32,14 +32,17 @@ class Checkpoints(Callback):
                 raise UsageError(f"{name}: expected a positive number, got {value!r}")
         self.path, self.every_steps, self.every_minutes = Path(path), every_steps, every_minutes
         self._saved_at = time.monotonic()
+        self._count = 0
 
     def on_fit_start(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
         """The clock of *every_minutes* starts."""
         self._saved_at = time.monotonic()
+        self._count = trainer.step.count
 
     def on_step_end(self, trainer: Trainer, step: int, count: int, loss: float) -> None:
         """Save if it is time."""
-        by_steps = self.every_steps and trainer.step.count % self.every_steps == 0
+        moved, self._count = trainer.step.count != self._count, trainer.step.count
+        by_steps = self.every_steps and moved and self._count % self.every_steps == 0
         waited = time.monotonic() - self._saved_at
         if by_steps or (self.every_minutes and waited >= 60 * self.every_minutes):
             self.save(trainer)

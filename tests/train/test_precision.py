@@ -11,7 +11,7 @@ from agnostic_dl.errors import NonFiniteError, UnknownNameError, UsageError
 from agnostic_dl.optim import Engine
 from agnostic_dl.primitives import PRIMITIVES as P
 from agnostic_dl.primitives.definition import watcher
-from agnostic_dl.train import XRay
+from agnostic_dl.train import Checkpoints, XRay
 from agnostic_dl.train.precision import LossScaling
 
 HALVES = [
@@ -390,6 +390,30 @@ def test_measuring_and_predicting_compute_in_float32():
     plain, _ = settled(None)
     assert trainer.evaluate(data) == plain.evaluate(data)
     np.testing.assert_array_equal(trainer.predict(data[0]), plain.predict(data[0]))
+
+
+@pytest.mark.parametrize("capture", [False, True])
+def test_a_step_that_is_left_out_is_neither_saved_nor_recorded_again(capture, tmp_path):
+    class Counting(Checkpoints):
+        def save(self, trainer):
+            counts.append(trainer.step.count)
+
+        def on_epoch_end(self, trainer, row):
+            """Saves without asking for the count."""
+
+    counts, xray = [], XRay()
+    trainer = adl.Trainer(mlp(), "adam", precision="float16")
+    trainer.step.precision.scaling = LossScaling(interval=3)
+    trainer.step.state = trainer.step.state | {"scaling": {"scale": 2.0**21, "clean": 0}}
+    watchers = [Counting(tmp_path, every_steps=2), *([] if capture else [xray])]
+    data = tuple(np.concatenate(parts) for parts in zip(*batches(8, 8), strict=True))
+    trainer.fit(data, epochs=2, batch_size=8, callbacks=watchers)
+    made = trainer.step.count
+    assert trainer.step.captured == capture
+    assert 8 <= made <= 12
+    assert counts == list(range(2, made + 1, 2))
+    if not capture:
+        assert [step for step, _ in xray.losses] == list(range(1, made + 1))
 
 
 # -- what is computed in what ----------------------------------------------------------------------

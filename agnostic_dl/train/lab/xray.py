@@ -72,7 +72,7 @@ class XRay(Callback):
         self._shadows: shadow.Shadows | None = None
         self._before: tuple[int, list[str], Any] | None = None
         self._engines: list[tuple[TrainStep, Engine]] = []
-        self.steps_per_epoch = 0
+        self.steps_per_epoch = self._count = 0
 
     # -- attaching ------------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class XRay(Callback):
 
     def on_fit_start(self, trainer: Trainer, epochs: int, steps_per_epoch: int) -> None:
         """Attach to the trainer's step."""
-        done = trainer.step.count
+        done = self._count = trainer.step.count
         self.steps_per_epoch = steps_per_epoch
         for rows in (self.rows, self.steps, self.history):
             rows[:] = [row for row in rows if row["step"] <= done]
@@ -104,8 +104,10 @@ class XRay(Callback):
         self._write()
 
     def on_step_end(self, trainer: Trainer, step: int, count: int, loss: float) -> None:
-        """Remember the loss of every step."""
-        self.losses.append([trainer.step.count, loss])
+        """Remember the loss of every step that was made; one may have been left out."""
+        if trainer.step.count != self._count:
+            self._count = trainer.step.count
+            self.losses.append([self._count, loss])
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         """Keep the row of the history, and write what there is."""
