@@ -22,7 +22,9 @@ from agnostic_dl.optim.update import (
 )
 from agnostic_dl.primitives import PRIMITIVES
 
-#: {"step": int, "schedules": [state, ...], "slots": {parameter: {name: array}}}
+#: {"step": int, "schedules": [state, ...], "slots": {parameter: {name: array}}}, which is all that
+#: the engine makes. A training step may keep more in it ("scaling", of mixed precision); the engine
+#: hands that on, and where an engine of one's own drops it the step keeps what it had.
 EngineState = dict[str, Any]
 
 

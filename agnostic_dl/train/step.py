@@ -37,7 +37,8 @@ class TrainStep:
         #: An array of the model's library, by which its backend is found at every step.
         self._sample = _empty_like(arrays)
         #: The engine's state, but for the slots while a plan keeps them; see :attr:`state`.
-        self.position: EngineState = self._with_scale(engine.init(arrays))
+        self.position: EngineState = {}
+        self.position = self._with_scale(engine.init(arrays))
         self._capture = Capture(self) if capture else None
 
     def _arrays(self) -> dict[str, Any]:
@@ -69,10 +70,14 @@ class TrainStep:
         self.precision.check(self.backend, self._arrays())
 
     def _with_scale(self, state: EngineState) -> EngineState:
-        """The state with a scale of the loss if, and only if, the precision needs one."""
+        """The state with a scale of the loss if, and only if, the precision needs one.
+
+        An engine of one's own may make a state that knows nothing of it: then the scale stays.
+        """
         if self.precision.scaling is None:
             return {name: part for name, part in state.items() if name != "scaling"}
-        return {"scaling": self.precision.scaling.start(), **state}
+        kept = self.position["scaling"] if self.position else self.precision.scaling.start()
+        return {"scaling": kept, **state}
 
     def advance(self) -> None:
         """Count a step that a plan has made."""
@@ -164,10 +169,11 @@ class TrainStep:
                 return backend.asarray(loss), outputs
             grads = grads if scale is None else unscaled(grads, scale)
             new, state = self.engine.update(self._arrays(), grads, self.state)
+            state = self._after_clean(self._with_scale(state))
         except BaseException:
             _put_back(buffers)
             raise
-        self.state, parameters = self._after_clean(state), self.model.parameters()
+        self.state, parameters = state, self.model.parameters()
         for name in grads:
             parameters[name].data = new[name]
         return backend.asarray(loss), outputs

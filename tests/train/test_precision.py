@@ -348,6 +348,30 @@ def test_a_step_that_is_left_out_changes_nothing_but_the_scale(capture):
     assert step.count == 2
 
 
+class Own(Engine):
+    """An engine whose states are made anew, of what it knows."""
+
+    def update(self, params, grads, state):
+        new, made = super().update(params, grads, state)
+        return new, self.known(made)
+
+    def observe(self, state, metric):
+        return self.known(super().observe(state, metric))
+
+    def known(self, state):
+        return {name: state[name] for name in ("step", "schedules", "slots")}
+
+
+def test_an_engine_of_ones_own_need_not_know_the_scale():
+    plain, own = (tiny(optimizer=kind(adl.optimizer("momentum"))) for kind in (Engine, Own))
+    for batch in (GOOD, BAD, GOOD, GOOD):
+        for step in (plain, own):
+            step(*batch)
+            step.state = step.engine.observe(step.state, {"loss": 1.0})
+    assert own.state["scaling"] == {"scale": 2.0**15, "clean": 2}
+    assert same_state(plain, own)
+
+
 def settled(precision="float16"):
     trainer = adl.Trainer(everything(), "adam", precision=precision, seed=3)
     x, y = (np.concatenate(parts) for parts in zip(*batches(4, 16), strict=True))
