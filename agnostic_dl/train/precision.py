@@ -63,6 +63,11 @@ class Precision:
     """What a step computes in: *name* is a short dtype, or None for the parameters' own."""
 
     def __init__(self, name: str | None) -> None:
+        if name is not None and not isinstance(name, str):
+            raise UsageError(
+                f"precision: expected None, {' or '.join(map(repr, HALVES))}, as a text, got "
+                f"{name!r} ({type(name).__name__})"
+            )
         if name is not None and name not in HALVES:
             raise UnknownNameError(
                 f"unknown precision {name!r}: expected None (compute in the parameters' dtype), "

@@ -500,6 +500,16 @@ def test_an_unknown_precision_is_refused():
         adl.Trainer(mlp(), precision="half")
 
 
+@pytest.mark.parametrize("given", [np.dtype("float16"), np.float16, 16, True, ["float16"]])
+def test_a_precision_is_given_by_its_name(given):
+    for make in (
+        lambda: adl.train_step(mlp(), "mse", adl.optimizer("sgd"), precision=given),
+        lambda: adl.Trainer(mlp(), precision=given),
+    ):
+        with pytest.raises(UsageError, match=r"precision: expected None, 'float16' or 'bfloat16'"):
+            make()
+
+
 def test_a_backend_without_the_dtype_is_refused():
     with adl.use_backend("strict"):
         for precision in ("float16", "bfloat16"):
