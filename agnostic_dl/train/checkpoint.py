@@ -26,7 +26,6 @@ from agnostic_dl.nn.module import Module
 from agnostic_dl.train import archive, health, manifest, storage
 from agnostic_dl.train.history import History
 from agnostic_dl.train.position import Position
-from agnostic_dl.train.precision import is_scale_state
 
 if TYPE_CHECKING:
     from agnostic_dl.train.trainer import Trainer
@@ -197,8 +196,7 @@ def _fill(trainer: Trainer, described: dict[str, Any], tensors: dict[str, Any]) 
     kept = described["state"]
     if type(kept["step"]) is not int or len(kept["schedules"]) != len(state["schedules"]):
         raise CheckpointError("its optimizer's state does not fit its optimizer")
-    if "scaling" in state and not is_scale_state(kept["scaling"]):
-        raise CheckpointError("its scale of the loss is none")
+    _require_scale(trainer, kept)
     trainer.step.state = {**kept, "slots": slots}
     trainer.info, trainer.history = (
         dict(described["info"]),
@@ -215,6 +213,21 @@ def _require_dtypes(backend: backends.Backend, tensors: dict[str, Any]) -> None:
                 f"{name!r} is {array.dtype.name}, which the backend {backend.name!r} does not have "
                 f"here: choose another backend"
             )
+
+
+def _require_scale(trainer: Trainer, kept: dict[str, Any]) -> None:
+    scaling = trainer.step.precision.scaling
+    if scaling is None:
+        return
+    if "scaling" not in kept:
+        raise CheckpointError(
+            f"trained in {trainer.precision}, but its scale of the loss is missing"
+        )
+    if not scaling.fits(kept["scaling"]):
+        raise CheckpointError(
+            f"its scale of the loss is none: expected 'scale', from {scaling.least:g} to "
+            f"{scaling.most:g}, and 'clean', a count of steps, got {kept['scaling']!r}"
+        )
 
 
 def _load_values(model: Module, values: dict[str, Any]) -> None:

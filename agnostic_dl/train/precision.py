@@ -54,6 +54,15 @@ class LossScaling:
         """The state after a step that was left out."""
         return {"scale": state["scale"] * self.backoff, "clean": 0}
 
+    def fits(self, state: Any) -> bool:
+        """Whether that, which a checkpoint holds, is such a state: its keys and its numbers."""
+        if not isinstance(state, dict) or state.keys() != self.start().keys():
+            return False
+        scale, clean = state["scale"], state["clean"]
+        if type(scale) is not float or type(clean) is not int:
+            return False
+        return self.least <= scale <= self.most and clean >= 0
+
 
 #: Which short dtypes need their loss scaled; bfloat16 reaches as far as float32.
 _SCALING = {"float16": LossScaling(), "bfloat16": None}
@@ -143,11 +152,6 @@ def unscaled(grads: Mapping[Name, Any], scale: Any) -> dict[Name, Any]:
     p = PRIMITIVES
     inverse = p["divide"](p["ones_like"](scale), scale)
     return {name: p["multiply"](grad, inverse) for name, grad in grads.items()}
-
-
-def is_scale_state(kept: Any) -> bool:
-    """Whether it is the state of a scaled loss, as a checkpoint holds it."""
-    return type(kept["scale"]) is float and kept["scale"] > 0 and type(kept["clean"]) is int
 
 
 def is_finite_loss(loss: Any) -> bool:

@@ -398,14 +398,27 @@ def test_a_resumed_run_goes_on_to_the_bit(precision, tmp_path):
         assert again.step.state["scaling"] == {"scale": 2.0**17, "clean": 3}
 
 
-def test_a_checkpoint_with_a_broken_scale_is_refused(tmp_path, monkeypatch):
+BROKEN = [
+    {"scale": "large"}, {"scale": 0.0}, {"scale": -2.0}, {"scale": 2.0**-15}, {"scale": 1e300},
+    {"scale": float("inf")}, {"scale": float("nan")}, {"scale": 8}, {"clean": -1}, {"clean": True},
+    {"clean": 1.0}, {"more": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", [*BROKEN, None, "whole"], ids=repr)
+def test_a_checkpoint_with_a_broken_scale_is_refused(broken, tmp_path, monkeypatch):
     trainer, data = settled()
     trainer.fit(data, epochs=1, batch_size=16)
-    monkeypatch.setattr(trainer.step, "position", {
-        **trainer.step.position, "scaling": {"scale": "large", "clean": 0}
-    })  # fmt: skip
+    position = dict(trainer.step.position)
+    if broken is None:
+        del position["scaling"]
+    else:
+        whole = broken == "whole"
+        position["scaling"] = [2.0, 3] if whole else {"scale": 8.0, "clean": 0} | broken
+    monkeypatch.setattr(trainer.step, "position", position)
     trainer.save(tmp_path / "run.safetensors")
-    with pytest.raises(adl.errors.CheckpointError, match="scale of the loss"):
+    wanted = "float16, but its scale .* is missing" if broken is None else "scale of the loss is no"
+    with pytest.raises(adl.errors.CheckpointError, match=wanted):
         adl.Trainer.load(tmp_path / "run.safetensors")
 
 
