@@ -30,7 +30,8 @@ from agnostic_dl.train.position import Position
 if TYPE_CHECKING:
     from agnostic_dl.train.trainer import Trainer
 
-FORMAT = 2
+#: MIXED is FORMAT and a precision: a version that knows the first only must not go on without it.
+FORMAT, MIXED = 2, 3
 #: The checkpoint in a run's folder, and the generation before it.
 NAME = "model.safetensors"
 PREVIOUS_NAME = storage.previous(Path(NAME)).name
@@ -68,7 +69,7 @@ def description(trainer: Trainer) -> dict[str, Any]:
     """Everything of a run but its arrays, as plain data: model, optimizer, position, history."""
     state, position = trainer.step.state, trainer.position
     return {
-        "format": FORMAT,
+        "format": FORMAT if trainer.precision is None else MIXED,
         "model": describe(trainer.model),
         "optimizer": manifest.describe_engine(trainer.engine),
         "state": {name: part for name, part in state.items() if name != "slots"},
@@ -98,8 +99,7 @@ def load(
     """Make the trainer again that was saved at *path*, or in the folder *path*."""
     used, described, tensors = read(file_of(path))
     try:
-        if described.get("format") != FORMAT:
-            raise CheckpointError(f"not a checkpoint of this version (format {FORMAT})")
+        _require_format(described)
         manifest.check_plugins(described["made_with"])
         trainer = _trainer(kind, described, model, backend, loss, metrics)
         _fill(trainer, described, tensors)
@@ -114,6 +114,13 @@ def load(
             f"{type(error).__name__}: {error}"
         ) from error
     return trainer
+
+
+def _require_format(described: dict[str, Any]) -> None:
+    if described.get("format") not in (FORMAT, MIXED):
+        raise CheckpointError(f"not a checkpoint of this version (format {FORMAT} or {MIXED})")
+    if described["format"] == MIXED and described.get("precision") is None:
+        raise CheckpointError(f"its precision is missing, which format {MIXED} has")
 
 
 def read(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:

@@ -11,7 +11,7 @@ from agnostic_dl.errors import NonFiniteError, UnknownNameError, UsageError
 from agnostic_dl.optim import Engine
 from agnostic_dl.primitives import PRIMITIVES as P
 from agnostic_dl.primitives.definition import watcher
-from agnostic_dl.train import Checkpoints, XRay
+from agnostic_dl.train import Checkpoints, XRay, archive, checkpoint
 from agnostic_dl.train.precision import LossScaling
 
 HALVES = [
@@ -420,6 +420,29 @@ def test_a_checkpoint_with_a_broken_scale_is_refused(broken, tmp_path, monkeypat
     wanted = "float16, but its scale .* is missing" if broken is None else "scale of the loss is no"
     with pytest.raises(adl.errors.CheckpointError, match=wanted):
         adl.Trainer.load(tmp_path / "run.safetensors")
+
+
+@pytest.mark.parametrize("precision", [None, *HALVES])
+def test_only_a_precision_needs_the_newer_format(precision, tmp_path):
+    """Format 2 is what a version without precisions reads, and would go on in float32."""
+    trainer, data = settled(precision)
+    trainer.fit(data, epochs=1, batch_size=16)
+    described = checkpoint.description(trainer)
+    assert described["format"] == (2 if precision is None else 3)
+    arrays = {f"model.{n}": a for n, a in trainer.model.state_dict().items()}
+    for parameter, slots in trainer.step.state["slots"].items():
+        arrays |= {f"optimizer.{parameter}.{n}": a for n, a in slots.items()}
+    path = tmp_path / "run.safetensors"
+
+    def load(**changes):
+        path.write_bytes(b"".join(archive.pack(arrays, described | changes)))
+        return adl.Trainer.load(path)
+
+    assert load(format=2).precision == precision
+    with pytest.raises(adl.errors.CheckpointError, match="format 2 or 3"):
+        load(format=4)
+    with pytest.raises(adl.errors.CheckpointError, match="precision is missing"):
+        load(format=3, precision=None)
 
 
 def test_measuring_and_predicting_compute_in_float32():
