@@ -132,6 +132,8 @@ def compare(
 
     folder = out or runs.default_folder(data, model, "compare", resume=resume)
     runs.check_folder(folder, resume=resume, overwrite=overwrite)
+    if resume:
+        precision = _continued(folder, precision)
     size = options.image_size(image_size)
     show = _Show(quiet or json_)
     try:
@@ -153,6 +155,24 @@ def compare(
         typer.echo(json.dumps({"ranking": found.ranking, "target": found.target}, indent=2))
     else:
         _conclude(found, folder)
+
+
+def _continued(folder: Path, given: str | None) -> str | None:
+    """The precision of the comparison in *folder*, which *given* may not gainsay."""
+    from agnostic_dl.data.paths import show
+    from agnostic_dl.errors import UsageError
+    from agnostic_dl.train.lab.pool import precisions
+
+    made = precisions(folder / "jobs")
+    if not made or given in made:
+        return given
+    before = next(iter(made))
+    if given is not None:
+        raise UsageError(
+            f"{show(folder)} was made with --precision {before or '(its default)'}, not {given}: "
+            f"leave --precision out to resume it, or choose another --out"
+        )
+    return before
 
 
 class _Lazy:

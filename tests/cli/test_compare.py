@@ -37,6 +37,25 @@ def test_it_is_resumed_and_never_overwritten_unasked(cli, own_folder):
     assert cli(*QUICK, "-o", "sgd", "--out", "c", "-q", "--overwrite").code == 0
 
 
+def test_it_is_resumed_in_its_own_precision_only(cli, own_folder):
+    assert cli(*QUICK, "-o", "sgd", "--out", "plain", "-q").code == 0
+    assert cli(*QUICK, "-o", "sgd", "--out", "c", "-q", "--precision", "float16").code == 0
+    jobs = {path: path.stat().st_mtime_ns for path in (own_folder / "c/jobs").iterdir()}
+    for folder, other, words in (
+        ("c", "bfloat16", "--precision float16, not bfloat16"),
+        ("plain", "float16", "--precision (its default), not float16"),
+    ):
+        refused = cli(*QUICK, "-o", "sgd", "--out", folder, "-q", "--resume", "--precision", other)
+        assert refused.code == 2
+        assert words in " ".join(refused.err.split())
+    for given in ((), ("--precision", "float16")):
+        assert cli(*QUICK, "-o", "sgd", "--out", "c", "-q", "--resume", *given).code == 0
+        assert jobs == {path: path.stat().st_mtime_ns for path in (own_folder / "c/jobs").iterdir()}
+    settings = json.loads((own_folder / "c/comparison.json").read_text())["settings"]
+    assert settings["precision"] == "float16"
+    assert cli(*QUICK, "-o", "sgd", "--out", "plain", "-q", "--resume").code == 0
+
+
 def test_ctrl_c_says_what_is_kept(cli, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt

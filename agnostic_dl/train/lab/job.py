@@ -58,7 +58,10 @@ class Job:
     @property
     def key(self) -> str:
         """A name for the run's files: all that decides its result is in it."""
-        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        fields = asdict(self)
+        if self.precision is None:  # as those were called that knew none
+            del fields["precision"]
+        text = json.dumps(fields, sort_keys=True, default=str)
         digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
         kind = "search" if self.steps else "run"
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in self.label)[:40]
@@ -143,6 +146,7 @@ def _result(job: Job, trainer: Trainer, parts: Parts, diverged: bool) -> dict[st
         "label": job.label, "rate": job.rate, "seed": job.seed, "steps": trainer.step.count,
         "seconds": memory["seconds"], "curve": memory["curve"], "diverged": diverged,
         "train_loss": trainer.history["loss"][-1] if len(trainer.history) else None,
+        "precision": job.precision,
     }  # fmt: skip
     if diverged:
         return {**found, "validation": None, "test": None}

@@ -31,6 +31,15 @@ _THREADS = (
 )  # fmt: skip
 
 
+def precisions(folder: Path) -> set[str | None]:
+    """In which precisions the finished runs in a folder of results were computed."""
+    found: set[str | None] = set()
+    for path in sorted(folder.glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            found.add(json.loads(path.read_text()).get("precision"))
+    return found
+
+
 class Pool:
     """Runs lists of jobs and keeps their results in *folder*; a context manager."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -121,6 +122,12 @@ def test_finished_runs_are_not_run_again(made, monkeypatch):
     assert again.runs == found.runs
     with pytest.raises(AssertionError, match="again"):
         adl.compare("digits", "sgd,adam", out=folder, xray=True, **{**OPTIONS, "epochs": 3})
+
+
+def test_a_job_without_a_precision_is_called_as_before_there_was_one():
+    plain = Job("adam", "adam", {}, 0.01, 0, 3, 64, "mlp")
+    assert plain.key == "run-adam-0.01-0-192e4414f16f"
+    assert len({replace(plain, precision=p).key for p in (None, "float16", "bfloat16")}) == 3
 
 
 def test_an_interrupted_run_goes_on_from_its_last_epoch(tmp_path, monkeypatch):
