@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import agnostic_dl as adl
 from agnostic_dl_cupy.rehearsal import host
 
 TOOL = Path(__file__).parents[3] / "tools" / "gpu_check.py"
@@ -47,6 +50,23 @@ def test_every_phase_is_rehearsed(tmp_path):
     skipped = {"mnist", "suite"} | (set() if has_torch() else {"resnet18_compiled"})
     assert {name for name, status in summary.items() if status == "skipped"} == skipped
     assert {name for name, status in summary.items() if status == "ok"} == phases() - skipped
+
+
+def test_only_a_dtype_that_is_missing_is_not_available(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOL.parent))
+    steps = importlib.import_module("gpu_checks.steps")
+
+    def fails(**options):
+        raise adl.errors.UsageError("something else")
+
+    def problem(*dtypes):
+        backend = SimpleNamespace(name="there", dtypes=dict.fromkeys(dtypes))
+        return SimpleNamespace(bench=SimpleNamespace(backend=backend), ours=fails)
+
+    with pytest.raises(steps.Unavailable, match="'there' has no bfloat16"):
+        steps._ours(problem("float32"), short=True)
+    with pytest.raises(adl.errors.UsageError, match="something else"):
+        steps._ours(problem("float32", "bfloat16"), short=True)
 
 
 def has_torch() -> bool:
