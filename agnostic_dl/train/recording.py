@@ -63,7 +63,8 @@ def program(step: TrainStep, x: Any, y: Any) -> Program:
         )
     backend = step.backend
     x, y = backend.asarray(x), backend.asarray(y)
-    found = record(step, x, backend.xp.asarray(y, copy=True) if y is x else y)
+    with step.overflowing():
+        found = record(step, x, backend.xp.asarray(y, copy=True) if y is x else y)
     if found.reason is not None:
         raise UsageError(f"the step cannot be written as a program: {found.reason}")
     return optimize(found.program)

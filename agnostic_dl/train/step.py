@@ -145,10 +145,12 @@ class TrainStep:
         x, y = backend.asarray(x), backend.asarray(y)
         if y is x:  # the recorder tells arrays apart by identity
             y = backend.xp.asarray(x, copy=True)
-        if self.precision.scaling is None:
+        with self.overflowing():
             return self._run(backend, x, y)
-        with backend.overflowing():
-            return self._run(backend, x, y)
+
+    def overflowing(self) -> AbstractContextManager[Any]:
+        """In this context an overflow is no reason to warn, where a scaled loss may have one."""
+        return nullcontext() if self.precision.scaling is None else self.backend.overflowing()
 
     def _run(self, backend: backends.Backend, x: Any, y: Any) -> tuple[Any, Any]:
         if self._capture is not None:
@@ -199,8 +201,9 @@ class TrainStep:
     def gradients(self, x: Any, y: Any) -> tuple[Any, Any, dict[str, Any]]:
         """Loss, outputs and gradients by parameter name, of a forward and a backward pass."""
         scale = self.scale()
-        loss, outputs, grads = self._passes(x, y, scale)
-        return loss, outputs, grads if scale is None else unscaled(grads, scale)
+        with self.overflowing():
+            loss, outputs, grads = self._passes(x, y, scale)
+            return loss, outputs, grads if scale is None else unscaled(grads, scale)
 
     def scaled_gradients(self, x: Any, y: Any, scale: Any) -> tuple[Any, Any, dict[str, Any]]:
         """As :meth:`gradients`, of the loss times a 0-d *scale*; None: of the loss itself."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -585,6 +587,16 @@ def test_a_scale_that_falls_too_far_is_an_error(capture, check):
         step(*BAD)
     assert step.count == 0
     assert step.state["scaling"]["scale"] == 2.0**-14
+
+
+def test_looking_at_a_step_that_overflows_does_not_warn():
+    step = adl.train_step(mlp(), "cross_entropy", adl.optimizer("sgd"), precision="float16")
+    x, y = next(batches(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "linear" in str(adl.program(step, x * np.float32(1e5), y))
+        grads = step.gradients(x * np.float32(1e5), y)[2]
+    assert not all(np.isfinite(grad).all() for grad in grads.values())
 
 
 @pytest.mark.parametrize("capture", [False, True])
