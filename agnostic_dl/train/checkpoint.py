@@ -225,6 +225,10 @@ def _require_dtypes(backend: backends.Backend, tensors: dict[str, Any]) -> None:
 def _require_scale(trainer: Trainer, kept: dict[str, Any]) -> None:
     scaling = trainer.step.precision.scaling
     if scaling is None:
+        if "scaling" in kept:
+            raise CheckpointError(
+                f"it has a scale of the loss, which precision={trainer.precision!r} has not"
+            )
         return
     if "scaling" not in kept:
         raise CheckpointError(

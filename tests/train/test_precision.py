@@ -441,6 +441,12 @@ def test_only_a_precision_needs_the_newer_format(precision, tmp_path):
         return adl.Trainer.load(path)
 
     assert load(format=2).precision == precision
+    kept = described["state"] | {"scaling": {"scale": 8.0, "clean": 0}}
+    if precision == "float16":
+        assert load(state=kept).step.state["scaling"] == kept["scaling"]
+    else:
+        with pytest.raises(adl.errors.CheckpointError, match="has a scale of the loss, which"):
+            load(state=kept)
     with pytest.raises(adl.errors.CheckpointError, match="format 2 or 3"):
         load(format=4)
     with pytest.raises(adl.errors.CheckpointError, match="precision is missing"):
