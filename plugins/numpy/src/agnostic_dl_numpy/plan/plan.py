@@ -21,6 +21,30 @@ class Bound(NamedTuple):
     call: Call
 
 
+def in_order(copies: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """(target, source) in an order in which nothing is written over that is still to be copied.
+
+    Where they go round in a circle, as in a swap, one of the sources is put aside first.
+    """
+    waiting = [(target, source) for target, source in copies if target is not source]
+    ordered = []
+    while waiting:
+        ready = [k for k in range(len(waiting)) if not _read_by_others(waiting, k)]
+        if ready:
+            ordered.append(waiting.pop(ready[0]))
+            continue
+        target, source = waiting[0]
+        aside = np.empty_like(source)
+        ordered.append((aside, source))
+        waiting[0] = target, aside
+    return ordered
+
+
+def _read_by_others(copies: list[tuple[Any, Any]], k: int) -> bool:
+    target = copies[k][0]
+    return any(np.may_share_memory(target, s) for j, (_, s) in enumerate(copies) if j != k)
+
+
 class NumpyPlan:
     """Prebound calls over memory that was laid out once; see `Plan` in the core."""
 
@@ -37,7 +61,7 @@ class NumpyPlan:
             split = sum(b.at <= last for b in bound)
         self._before = [b.call for b in bound[:split]]
         self._after = [b.call for b in bound[split:]]
-        self._late = [(target, places.of(number)) for target, number in places.late]
+        self._late = in_order([(target, places.of(number)) for target, number in places.late])
         self._results = {n: places.of(program.outputs[n]) for n in program.results}
         #: Those that are known when the guard is.
         self._early = [
@@ -59,9 +83,11 @@ class NumpyPlan:
             return {name: self._results[name].copy() for name in self._early}
         for call in self._after:
             call()
+        # Before the rest of the new state is in its place: a result may be old state.
+        found = {name: array.copy() for name, array in self._results.items()}
         for target, array in self._late:
             np.copyto(target, array)
-        return {name: array.copy() for name, array in self._results.items()}
+        return found
 
     def read(self, name: str) -> Any:
         """A copy of one array of the state, read-only."""
