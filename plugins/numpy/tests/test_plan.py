@@ -26,6 +26,7 @@ from agnostic_dl.extend import (
 from agnostic_dl.primitives.program import interpret
 from agnostic_dl.testing.kernels import Subject, compare_kernel
 from agnostic_dl.testing.programs import update_program
+from agnostic_dl_numpy import threads
 from agnostic_dl_numpy.plan import Kernel, chains, compile_program
 from agnostic_dl_numpy.plan.chains import PIECE
 from agnostic_dl_numpy.plan.memory import Need, offsets
@@ -215,6 +216,36 @@ class ByChains(Kernel):
 def test_chains_equal_their_references_also_in_place_and_of_truth_values(own_kernels):
     subject = Subject(own_kernels, {CHAIN: ByChains()})
     assert "declined" not in compare_kernel(subject, CHAIN)
+
+
+def test_a_number_of_the_state_that_a_chain_updates_is_the_old_one_in_every_piece(monkeypatch):
+    monkeypatch.setattr(threads, "thread_count", lambda: 1)  # the pieces one after the other
+    w = np.arange(3 * PIECE + 1, dtype=np.float32) + 5.0
+    code = (Instruction("multiply", (0, Literal(3.0)), (2,)), Instruction("subtract", (2, 1), (3,)))
+    call = chains.bind(
+        Instruction(CHAIN, (0, 1), (3,), {"code": code}), [w, w[:1].reshape(())], [w]
+    )
+    for _ in range(2):
+        wanted = w * np.float32(3.0) - w[0]
+        call()
+        np.testing.assert_array_equal(w, wanted)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_names_for_one_memory_are_read_before_it_is_written_over(first):
+    """The output takes over what both names stand for, and the other name is read later."""
+    w = np.arange(7, dtype=np.float32)
+    code = (
+        Instruction("multiply", (first, Literal(2.0)), (2,)), Instruction("add", (2, 0), (3,)),
+        Instruction("subtract", (1, 3), (4,)),
+    )  # fmt: skip
+    seen = np.empty_like(w)
+    reads = (0, 1) if first == 0 else (1, 0)
+    chain = Instruction(CHAIN, reads, (3, 4), {"code": code})
+    wanted = w * 2 + w
+    chains.bind(chain, [w, w[:]], [w, seen])()
+    np.testing.assert_array_equal(w, wanted)
+    np.testing.assert_array_equal(seen, wanted / 3 - wanted)
 
 
 @pytest.mark.parametrize("name", ["adam", "nadam", "radam", "lion", "adadelta"])
