@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import agnostic_dl as adl
 from agnostic_dl import nn
+from agnostic_dl.errors import UsageError
 from agnostic_dl.extend import (
     CHAIN,
     Instruction,
@@ -444,6 +445,25 @@ def test_packed_pieces_are_not_made_where_old_state_is_still_read(own_kernels):
     for found, wanted in outcomes:
         for name, array in wanted.items():
             assert np.array_equal(found[name], array), name
+
+
+def test_inputs_that_are_not_the_plans_are_refused_by_name_and_shape(own_kernels):
+    plan = compile_program(chain_program(4, OPS[:3]), own_kernels)
+    given = {"b": np.ones(4, np.float32), "c": 2.0}
+    first = plan.run(given)["other"]
+    for inputs, said in (
+        ({"b": given["b"]}, "b, c at each run: c missing"),
+        ({**given, "d": 1.0}, "d unknown"),
+        ({"b": given["b"], "d": 1.0}, "c missing and d unknown"),
+        ({**given, "b": np.ones(1, np.float32)}, r"'b' has the shape \(4,\), and got \(1,\)"),
+        ({**given, "b": 1.0}, r"'b' has the shape \(4,\), and got \(\)"),
+        ({**given, "c": np.ones(1, np.float32)}, r"'c' has the shape \(\), and got \(1,\)"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            plan.run(inputs)
+        with pytest.raises(UsageError, match=said):
+            plan.profile(inputs, rounds=1)
+    assert first.shape == plan.run({**given, "c": np.float32(2.0)})["other"].shape
 
 
 class Doubling(Kernel):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from agnostic_dl.extend import Instruction, Program
+from agnostic_dl.extend import Instruction, Program, UsageError
 from agnostic_dl_numpy.plan.kernel import Call
 from agnostic_dl_numpy.plan.placing import Places
 
@@ -19,6 +19,16 @@ class Bound(NamedTuple):
     at: int
     instruction: Instruction
     call: Call
+
+
+def _other_names(given: Set[str], wanted: Set[str]) -> UsageError:
+    missing, unknown = sorted(wanted - given), sorted(given - wanted)
+    said = [f"{', '.join(missing)} missing"] if missing else []
+    said += [f"{', '.join(unknown)} unknown"] if unknown else []
+    return UsageError(
+        f"the plan needs the inputs {', '.join(wanted) or '(none)'} at each run: "
+        f"{' and '.join(said)}"
+    )
 
 
 def in_order(copies: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
@@ -53,7 +63,8 @@ class NumpyPlan:
         inputs: dict[str, Any],
     ) -> None:  # fmt: skip
         self.program, self.state = program, state
-        self._places, self._bound, self._inputs = places, bound, inputs
+        self._places, self._bound, self._names = places, bound, inputs.keys()
+        self._inputs = [(name, array, array.shape) for name, array in inputs.items()]
         self._guard = None if program.guard is None else places.of(program.outputs[program.guard])
         split, last = len(bound), len(bound)
         if program.guard is not None:
@@ -74,9 +85,8 @@ class NumpyPlan:
             np.copyto(self.state[name], array)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Run once; see `Plan`."""
-        for name, value in inputs.items():
-            self._inputs[name][...] = value
+        """Run once; see `Plan`. Raises UsageError for inputs that are not the program's."""
+        self._feed(inputs)
         for call in self._before:
             call()
         if self._guard is not None and not self._guard:
@@ -88,6 +98,20 @@ class NumpyPlan:
         for target, array in self._late:
             np.copyto(target, array)
         return found
+
+    def _feed(self, inputs: Mapping[str, Any]) -> None:
+        """Copy the inputs to their places: all of them, or the last run's would go in again."""
+        if inputs.keys() != self._names:
+            raise _other_names(inputs.keys(), self._names)
+        for name, place, shape in self._inputs:
+            value = inputs[name]
+            # Assigning would broadcast. Only what is no array is asked in the slow way.
+            if getattr(value, "shape", ()) != shape != np.shape(value):
+                raise UsageError(
+                    f"the plan's input {name!r} has the shape {shape}, and got {np.shape(value)}: "
+                    f"another shape needs a plan of its own"
+                )
+            place[...] = value
 
     def read(self, name: str) -> Any:
         """A copy of one array of the state, read-only."""
@@ -114,8 +138,7 @@ class NumpyPlan:
         The state goes on as if nothing had been run.
         """
         before = {name: array.copy() for name, array in self.state.items()}
-        for name, value in inputs.items():
-            self._inputs[name][...] = value
+        self._feed(inputs)
         times: list[list[float]] = []
         for _ in range(rounds):
             marks = [time.perf_counter()]
