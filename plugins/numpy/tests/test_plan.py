@@ -466,6 +466,16 @@ def test_inputs_that_are_not_the_plans_are_refused_by_name_and_shape(own_kernels
     assert first.shape == plan.run({**given, "c": np.float32(2.0)})["other"].shape
 
 
+def test_two_outputs_that_are_computed_alike_are_one_value(own_kernels):
+    value = Value((5,), "float32")
+    code = (Instruction("exp", (0,), (1,)), Instruction("exp", (0,), (2,)))
+    program = Program(dict.fromkeys(range(3), value), code, {"x": 0}, {"one": 1, "other": 2})
+    _, outcomes = run(program, own_kernels)
+    for found, wanted in outcomes:
+        for name, array in wanted.items():
+            assert np.array_equal(found[name], array), name
+
+
 class Doubling(Kernel):
     """Binds chains that it is asked to double, as another library would fuse them."""
 

@@ -65,18 +65,20 @@ class NumpyPlan:
         self.program, self.state = program, state
         self._places, self._bound, self._names = places, bound, inputs.keys()
         self._inputs = [(name, array, array.shape) for name, array in inputs.items()]
-        self._guard = None if program.guard is None else places.of(program.outputs[program.guard])
+        # Where two values are alike, an output may have got the other's number.
+        planned = places.program
+        self._guard = None if planned.guard is None else places.of(planned.outputs[planned.guard])
         split, last = len(bound), len(bound)
-        if program.guard is not None:
-            last = places.first.get(program.outputs[program.guard], -1)
+        if planned.guard is not None:
+            last = places.first.get(planned.outputs[planned.guard], -1)
             split = sum(b.at <= last for b in bound)
         self._before = [b.call for b in bound[:split]]
         self._after = [b.call for b in bound[split:]]
         self._late = in_order([(target, places.of(number)) for target, number in places.late])
-        self._results = {n: places.of(program.outputs[n]) for n in program.results}
+        self._results = {n: places.of(planned.outputs[n]) for n in planned.results}
         #: Those that are known when the guard is.
         self._early = [
-            n for n in program.results if places.first.get(program.outputs[n], -1) <= last
+            n for n in planned.results if places.first.get(planned.outputs[n], -1) <= last
         ]
 
     def load(self, state: Mapping[str, Any]) -> None:
