@@ -45,7 +45,7 @@ def of_plugins(backend: str, chosen: tuple[str, ...] | None) -> list[plugins.Ker
     installed = [name for name in plugins.names("kernels") if name.startswith(backend + ".")]
     if chosen is None:
         wanted = os.environ.get("AGNOSTIC_DL_KERNELS")
-        chosen = None if wanted is None else tuple(filter(None, wanted.split(",")))
+        chosen = None if wanted is None else tuple(filter(None, map(str.strip, wanted.split(","))))
     if chosen is not None:
         full = [name if "." in name else f"{backend}.{name}" for name in chosen]
         for name in full:

@@ -15,6 +15,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -33,11 +34,13 @@ def ours(name: str, size: int, kernels: tuple[str, ...]) -> Step:
     from agnostic_dl.testing.programs import update_program
 
     with adl.use_backend("numpy", kernels=kernels) as backend:
-        plan = backend.compile(update_program(adl.optimizer(name), size))
+        program = update_program(adl.optimizer(name), size)
+        # The gradient lies in the plan already, as a step's backward pass leaves it there.
+        inputs = {"buffer.grad" if n == "grad" else n: k for n, k in program.inputs.items()}
+        plan = backend.compile(replace(program, inputs=inputs))
     draw = np.random.default_rng(0)
-    plan.load({slot: draw.random(size, np.float32) for slot in plan.state})
-    plan.run({n: np.float32(0.3) for n in plan.program.inputs if n not in plan.program.state})
-    return partial(plan.run, {})
+    plan.load({slot: draw.random(size, np.float32) for slot in plan.program.state})
+    return partial(plan.run, {n: 0.3 for n in inputs if n not in plan.program.state})
 
 
 def torchs(name: str, size: int, **options: bool) -> Step:

@@ -178,6 +178,8 @@ def test_kernel_plugins_are_chosen_by_name_and_priority(
 def test_the_environment_chooses_kernel_plugins(two_kernel_plugins, monkeypatch):
     monkeypatch.setenv("AGNOSTIC_DL_KERNELS", "k1")
     assert exp_with(None) == 1.0
+    monkeypatch.setenv("AGNOSTIC_DL_KERNELS", " k1 , k2")
+    assert exp_with(None) == 2.0
     monkeypatch.setenv("AGNOSTIC_DL_KERNELS", "")
     assert exp_with(None) == pytest.approx(np.exp(0.5), rel=1e-15)
     assert exp_with(("k2",)) == 2.0

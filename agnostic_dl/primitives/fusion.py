@@ -13,6 +13,13 @@ from typing import Any
 from agnostic_dl.primitives.program import Instruction, Literal, Value
 from agnostic_dl.primitives.rewriting import Match, Rule, rule
 
+
+def _alike(match: Match, *ops: str) -> bool:
+    """Whether the operations have the same static arguments: an adjoint may be of another call."""
+    first, *others = (match.static(op) for op in ops)
+    return all(static == first for static in others)
+
+
 # -- ReLU behind a max-pooling: both let the largest through, and the pooled image is smaller ------
 
 
@@ -21,8 +28,10 @@ from agnostic_dl.primitives.rewriting import Match, Rule, rule
     ("relu_grad:dx", ("max_pool2d_grad", "g", "r", "p"), "r"),
     phase=0,
 )
-def relu_behind_max_pool(match: Match) -> Sequence[Instruction]:
+def relu_behind_max_pool(match: Match) -> Sequence[Instruction] | None:
     """relu, max_pool2d and adjoints; where the largest is not positive, no winner gets any."""
+    if not _alike(match, "max_pool2d", "max_pool2d_grad"):
+        return None
     x, p, g, out = (match.number(name) for name in ("x", "p", "g", "dx"))
     pooled = match.new(match.value("p"))
     masked = match.new(match.value("p"))
@@ -50,12 +59,14 @@ def relu_behind_max_pool_alone(match: Match) -> Sequence[Instruction]:
     ("relu_grad:dx", ("max_pool2d_grad", "g", "r", "p"), ("relu:r", "x")),
     phase=0,
 )
-def relu_grad_before_max_pool_grad(match: Match) -> Sequence[Instruction]:
+def relu_grad_before_max_pool_grad(match: Match) -> Sequence[Instruction] | None:
     """relu stays with what makes its argument, and its adjoint goes to the smaller image.
 
     A window's winner holds the pooled value: where that is positive, so is what relu made there.
     Of use where a convolution has ReLU for nothing, in place of :func:`relu_behind_max_pool`.
     """
+    if not _alike(match, "max_pool2d", "max_pool2d_grad"):
+        return None
     r, p, g, out = (match.number(name) for name in ("r", "p", "g", "dx"))
     masked = match.new(match.value("p"))
     static = match.static("max_pool2d")
@@ -135,7 +146,7 @@ def batch_norm_gradients_together(match: Match) -> Sequence[Instruction] | None:
     """The three gradients of batch_norm, whose sums over g and x are the same, as one."""
     if not _over_all_but_channels(match, "sum") or match.static("sum")["keepdims"]:
         return None
-    return [_gradients(match, match.number("db"))]
+    return _gradients(match, match.number("db"))
 
 
 @rule(*_GRADIENTS, ("sum:db", ("astype", "g")))
@@ -145,28 +156,32 @@ def batch_norm_gradients_of_short_images(match: Match) -> Sequence[Instruction] 
         return None
     if not _over_all_but_channels(match, "sum") or match.static("sum")["keepdims"]:
         return None
-    return [_gradients(match, match.number("db"))]
+    return _gradients(match, match.number("db"))
 
 
 @rule(*_GRADIENTS)
-def batch_norm_two_gradients_together(match: Match) -> Sequence[Instruction]:
+def batch_norm_two_gradients_together(match: Match) -> Sequence[Instruction] | None:
     """The same where the bias's is computed elsewhere: two branches are given one gradient."""
-    return [_gradients(match, match.new(match.value("dw")))]
+    return _gradients(match, match.new(match.value("dw")))
 
 
-def _gradients(match: Match, bias: int) -> Instruction:
+def _gradients(match: Match, bias: int) -> Sequence[Instruction] | None:
+    if not _alike(match, "batch_norm_input_grad", "batch_norm_weight_grad"):
+        return None
     ins = [match[name] for name in ("g", "x", "mean", "var", "weight")]
     outs = [match.number("dx"), match.number("dw"), bias]
     static = match.static("batch_norm_input_grad")
-    return _several("batch_norm_gradients", ins, outs, static)
+    return [_several("batch_norm_gradients", ins, outs, static)]
 
 
 @rule(
     ("relu:r", ("batch_norm:y mean var", "x", "weight", "bias")),
     ("batch_norm_gradients:dx dw db", ("relu_grad", "g", "r"), "x", "mean", "var", "weight"),
 )
-def relu_into_batch_norm(match: Match) -> Sequence[Instruction]:
+def relu_into_batch_norm(match: Match) -> Sequence[Instruction] | None:
     """ReLU behind batch_norm, and its adjoint before the gradients, inside of both."""
+    if not _alike(match, "batch_norm", "batch_norm_gradients"):
+        return None
     static = match.static("batch_norm")
     positive = match.new(Value(match.value("x").shape, "bool"))
     x, weight, bias, mean, var = (match[n] for n in ("x", "weight", "bias", "mean", "var"))
@@ -186,7 +201,7 @@ def relu_into_batch_norm(match: Match) -> Sequence[Instruction]:
 def winners_of_max_pool(match: Match) -> Sequence[Instruction] | None:
     """A max-pooling that remembers who won, and its adjoint that no longer needs the image."""
     static = match.static("max_pool2d")
-    if math.prod(static["kernel"]) > 256:
+    if math.prod(static["kernel"]) > 256 or not _alike(match, "max_pool2d", "max_pool2d_grad"):
         return None
     winner = match.new(Value(match.value("p").shape, "uint8"))
     x, size = match["x"], match.value("x").shape[1:3]

@@ -119,8 +119,9 @@ def batch_norm_relu(
     The last, a bool array as x, is for the gradients alone: a kernel may keep it in its own form.
     """
     y, mean, var = batch_norm.forward(xp, x, weight, bias, eps=eps)
-    positive = xp.greater(y, xp.zeros_like(y))
-    return xp.where(positive, y, xp.zeros_like(y)), mean, var, positive
+    zero = xp.zeros_like(y)
+    # The larger and not a choice by the mask: NaN, which is not positive, stays NaN as in relu.
+    return xp.maximum(y, zero), mean, var, xp.greater(y, zero)
 
 
 @primitive

@@ -12,7 +12,7 @@ from agnostic_dl.errors import UsageError
 from agnostic_dl.optim.raw import raw_update, scalar_arrays
 from agnostic_dl.optim.registry import optimizer as by_name
 from agnostic_dl.optim.update import learning_rate_at
-from agnostic_dl.testing import convergence, optimizer_rules
+from agnostic_dl.testing import capturing, convergence, optimizer_rules
 from agnostic_dl.testing.report import Broken, NotRun, Report, Rule, judge
 from agnostic_dl.testing.walks import Subject, any_library
 
@@ -87,6 +87,7 @@ RULES: dict[str, Rule] = {
     "traceable": optimizer_rules.traceable,
     "elementwise": optimizer_rules.elementwise,
     "resume": optimizer_rules.resume,
+    "captured": capturing.captured,
     "convergence": convergence.convergence,
     "reference": reference,
     "rosenbrock": convergence.rosenbrock,

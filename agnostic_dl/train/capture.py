@@ -121,8 +121,8 @@ class Capture:
     def _recorded(
         self, backend: backends.Backend, key: Any, entry: _Entry | None, x: Any, y: Any
     ) -> _Entry | None:
-        if self._owner is not None:
-            self._owner.plan.rest()  # a recording holds every array of an eager step
+        for other in self._entries.values():
+            other.plan.rest()  # a recording holds every array of an eager step
         recording = record(self.step, x, y)
         if recording.reason is not None:
             self._give_up(recording.reason)

@@ -189,3 +189,69 @@ def test_a_rule_keeps_every_result_to_the_bit(name, pool):
         np.testing.assert_array_equal(
             backend.to_numpy(array), backend.to_numpy(plain[name]), err_msg=name
         )
+
+
+# An adjoint belongs to the call whose results it reads, or to another one with other arguments.
+
+WINDOW = {"kernel": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+WIDER = {"kernel": (3, 3), "stride": (2, 2), "padding": ((0, 1), (0, 1))}
+
+
+def pooled(adjoint):
+    """relu, max_pool2d and adjoints of x (0) and g (1); the image is read by nothing else."""
+    return (
+        Instruction("relu", (0,), (2,)), Instruction("max_pool2d", (2,), (3,), WINDOW),
+        Instruction("max_pool2d_grad", (1, 2, 3), (4,), adjoint),
+        Instruction("relu_grad", (4, 2), (5,)),
+    ), (3, 5)  # fmt: skip
+
+
+def normalised(input_grad, weight_grad):
+    """batch_norm, relu and the three gradients of x (0) and g (1)."""
+    return (
+        Instruction("batch_norm", (0, 2, 3), (4, 5, 6), {"eps": 1e-5}, several=True),
+        Instruction("relu", (4,), (7,)), Instruction("relu_grad", (1, 7), (8,)),
+        Instruction("batch_norm_input_grad", (8, 0, 5, 6, 2), (9,), {"eps": input_grad}),
+        Instruction("batch_norm_weight_grad", (8, 0, 5, 6), (10,), {"eps": weight_grad}),
+        Instruction("sum", (8,), (11,), {"axis": (0, 1, 2), "keepdims": False, "dtype": None}),
+    ), (7, 9, 10, 11)  # fmt: skip
+
+
+def small(code, outputs):
+    image, half, vector = (Value(s, "float32") for s in ((2, 4, 4, 3), (2, 2, 2, 3), (3,)))
+    if code[1].op == "max_pool2d":
+        values = {0: image, 1: half, 2: image, 3: half, 4: image, 5: image}
+        inputs = {"x": 0, "g": 1}
+    else:
+        values = dict.fromkeys((0, 1, 4, 7, 8, 9), image)
+        values |= dict.fromkeys((2, 3, 5, 6, 10, 11), vector)
+        inputs = {"x": 0, "g": 1, "weight": 2, "bias": 3}
+    return Program(values, code, inputs, {f"out{n}": n for n in outputs})
+
+
+@pytest.mark.parametrize(
+    ("rules", "same", "other"),
+    [
+        ([fusion.relu_behind_max_pool], pooled(WINDOW), pooled(WIDER)),
+        ([fusion.relu_grad_before_max_pool_grad], pooled(WINDOW), pooled(WIDER)),
+        ([fusion.winners_of_max_pool], pooled(WINDOW), pooled(WIDER)),
+        ([fusion.batch_norm_gradients_together], normalised(1e-5, 1e-5), normalised(1e-5, 1e-2)),
+        (
+            [fusion.batch_norm_two_gradients_together],
+            normalised(1e-5, 1e-5), normalised(1e-5, 1e-2),
+        ),
+    ],
+)  # fmt: skip
+def test_an_adjoint_with_other_arguments_is_left_alone(rules, same, other):
+    assert rewrite(small(*same), rules).code != same[0]
+    assert rewrite(small(*other), rules).code == other[0]
+
+
+def test_relu_is_not_put_into_a_batch_norm_whose_gradients_have_another_eps():
+    rules = [fusion.batch_norm_gradients_together, fusion.relu_into_batch_norm]
+
+    def operations(eps):
+        return [i.op for i in rewrite(small(*normalised(eps, eps)), rules).code]
+
+    assert operations(1e-5) == ["batch_norm_relu", "batch_norm_relu_gradients"]
+    assert "batch_norm_relu" not in operations(1e-2)

@@ -10,6 +10,7 @@ import pytest
 import agnostic_dl as adl
 from agnostic_dl import errors
 from agnostic_dl.extend import Optimizer
+from agnostic_dl.primitives.program import InterpretedPlan
 from agnostic_dl.testing import check_optimizer
 from agnostic_dl.testing.optimizers import REPORTED, RULES
 from agnostic_dl.testing.report import judge
@@ -126,6 +127,22 @@ class RemembersOutside(Good):
 COUNTS: dict = {}
 
 
+@dataclass(frozen=True)
+class ChangesLater(Good):
+    """After it was recorded, which takes two calls."""
+
+    seen: list = field(default_factory=list, compare=False, repr=False)
+
+    def init(self, xp, param):
+        self.seen.clear()
+        return Good.init(self, xp, param)
+
+    def update(self, xp, param, grad, state, *, learning_rate):
+        self.seen.append(1)
+        grad = grad * (0.5 if len(self.seen) > 4 else 1.0)
+        return Good.update(self, xp, param, grad, state, learning_rate=learning_rate)
+
+
 class Climbs(Good):
     def update(self, xp, param, grad, state, *, learning_rate):
         return Good.update(self, xp, param, -grad, state, learning_rate=learning_rate)
@@ -146,6 +163,7 @@ WRONG = {
     NormalisesByTheNorm: {"elementwise"},
     ZeroOverZero: {"elementwise"},
     RemembersOutside: {"resume"},
+    ChangesLater: {"captured"},
     Climbs: {"convergence"},
 }
 
@@ -173,6 +191,43 @@ def test_a_wrong_optimizer_is_caught_by_the_rule_that_names_it(wrong):
     found = findings(wrong(), JUDGED)
     failed = {rule for rule, finding in found.items() if finding.outcome == "failed"}
     assert WRONG[wrong] <= failed, failed
+
+
+class TwoStep(Good):
+    """Slots that hand their old values on, as a shift register does."""
+
+    def init(self, xp, param):
+        return {name: xp.zeros_like(param) for name in ("last", "older", "oldest")}
+
+    def update(self, xp, param, grad, state, *, learning_rate):
+        step = grad + 0.5 * state["last"] + 0.25 * state["older"] + 0.1 * state["oldest"]
+        slots = {"last": 2.0 * grad, "older": state["last"], "oldest": state["older"]}
+        return param - learning_rate * step, slots
+
+
+class TwoStepApart(TwoStep):
+    elementwise = False
+
+
+@pytest.mark.parametrize("kind", [TwoStep, TwoStepApart])
+def test_slots_that_are_handed_on_are_captured_rightly(kind):
+    assert findings(kind(), ["captured"])["captured"].outcome == "passed"
+
+
+def test_a_plan_that_hands_on_what_it_has_written_over_is_caught(monkeypatch):
+    class Careless(InterpretedPlan):
+        """Copies the first slot to the second when the first is new already."""
+
+        def run(self, inputs):
+            found = super().run(inputs)
+            self._state["flat.0.older"] = self._state["flat.0.last"]
+            return found
+
+    backend = adl.get_backend()
+    monkeypatch.setattr(backend, "compile", lambda program, like=None: Careless(program, backend))
+    found = findings(TwoStep(), ["captured"])["captured"]
+    assert found.outcome == "failed"
+    assert "captured against eager" in found.message
 
 
 def test_the_error_lists_every_rule_that_failed():

@@ -378,3 +378,19 @@ def test_passes_drop_what_is_computed_twice_or_in_vain():
     vain = replace(doubled, outputs=program.outputs)
     assert len(eliminate_dead(vain).code) == len(program.code)
     assert optimize(program).code == program.code
+
+
+def test_every_plan_gives_its_memory_back_before_another_size_is_recorded(monkeypatch):
+    plans, rested, backend = [], [], adl.get_backend()
+    compiled = backend.compile
+
+    def noted(program, like=None):
+        plan = compiled(program, like=like)
+        number = len(plans)
+        plans.append(plan)
+        monkeypatch.setattr(plan, "rest", lambda: rested.append(number))
+        return plan
+
+    monkeypatch.setattr(backend, "compile", noted)
+    trained(adl.optimizer("sgd"), True, count=3, sizes=(6, 4, 2))
+    assert rested == [0, 0, 1]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import agnostic_dl as adl
 from agnostic_dl.extend import CHAIN, Instruction, Literal, chained
 from agnostic_dl.testing.programs import update_program
+from agnostic_dl_numpy import threads
 from agnostic_dl_numpy.plan import chains
 from agnostic_dl_numpy.plan.pointwise import accepts
 
@@ -251,3 +252,17 @@ def test_the_loops_are_vectorised(kernel):
         arguments = [f"{kind}*".replace("bool", "uint8") for kind in kinds]
         made = compiled(text, (*arguments, "intp", "intp")).made
         assert "x float>" in made.inspect_llvm(), name
+
+
+def test_a_number_of_the_state_that_a_chain_updates_is_the_old_one_in_every_piece(monkeypatch):
+    monkeypatch.setattr(threads, "thread_count", lambda: 1)  # the pieces one after the other
+    from agnostic_dl_numba.chain import CHAINS, PIECE
+
+    w = np.arange(3 * PIECE + 1, dtype=np.float32) + 5.0
+    code = (Instruction("multiply", (0, Literal(3.0)), (2,)), Instruction("subtract", (2, 1), (3,)))
+    chain = Instruction(CHAIN, (0, 1), (3,), {"code": code})
+    call = CHAINS.bind(chain, [w, w[:1].reshape(())], [w])
+    for _ in range(2):
+        wanted = w * np.float32(3.0) - w[0]
+        call()
+        np.testing.assert_array_equal(w, wanted)

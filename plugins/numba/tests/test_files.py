@@ -174,14 +174,21 @@ def test_a_numba_that_does_not_load_is_named_once_and_done_without(needs_numba):
     assert done.stderr.count("Numba was not loaded (ImportError: Numba needs NumPy 2.4") == 1
 
 
-def test_a_loop_that_does_not_compile_is_named_and_done_without(needs_numba):
+def test_loops_that_do_not_compile_are_named_once_and_done_without(needs_numba, monkeypatch):
     from agnostic_dl_numba.compiled import compiled
 
-    with pytest.warns(RuntimeWarning, match="not able to compile a loop"):
-        assert (
-            compiled("def run(x, start, stop):\n    nonsense\n", ("float32*", "intp", "intp"))
-            is None
-        )
+    monkeypatch.setattr(library, "_said", set())
+    texts = [f"def run(x, start, stop):\n    {name}\n" for name in ("nonsense", "gibberish")]
+    with pytest.warns(RuntimeWarning, match="not able to compile a loop") as said:
+        found = [compiled(text, ("float32*", "intp", "intp")) for text in texts]
+    assert found == [None, None]
+    assert len(said) == 1
+
+
+def test_a_process_keeps_so_many_loops_and_no_more(needs_numba):
+    from agnostic_dl_numba.compiled import compiled
+
+    assert compiled.cache_info().maxsize == 256
 
 
 def test_numba_is_not_imported_before_something_is_compiled(needs_numba):

@@ -63,6 +63,19 @@ def same_bits(found, wanted):
     assert np.array_equal(found, wanted, equal_nan=True)
 
 
+@pytest.mark.parametrize("wide", ["g", "out", "both"])
+def test_gradients_of_another_dtype_than_the_image_are_left_to_others(wide):
+    static = {"kernel": (2, 2), "stride": (2, 2), "padding": NOTHING}
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 16)).astype(np.float32)
+    out = PRIMITIVES["max_pool2d"].forward(xp, x, **static)
+    g = np.ones(out.shape, np.float64 if wide in ("g", "both") else np.float32)
+    out = out.astype(np.float64) if wide in ("out", "both") else out
+    assert kernels()["max_pool2d_grad"](xp, g, x, out, **static) is NotImplemented
+    with adl.use_backend("numpy"):
+        found = PRIMITIVES["max_pool2d_grad"](g, x, out, **static)
+    same_bits(found, PRIMITIVES["max_pool2d_grad"].forward(xp, g, x, out, **static))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("shape", "kernel", "stride", "padding"), WINDOWS)
 def test_pooling_has_the_references_bits(shape, kernel, stride, padding, dtype):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import agnostic_dl as adl
 from agnostic_dl import nn
+from agnostic_dl.errors import UsageError
 from agnostic_dl.extend import (
     CHAIN,
     Instruction,
@@ -26,9 +27,11 @@ from agnostic_dl.extend import (
 from agnostic_dl.primitives.program import interpret
 from agnostic_dl.testing.kernels import Subject, compare_kernel
 from agnostic_dl.testing.programs import update_program
+from agnostic_dl_numpy import threads
 from agnostic_dl_numpy.plan import Kernel, chains, compile_program
 from agnostic_dl_numpy.plan.chains import PIECE
 from agnostic_dl_numpy.plan.memory import Need, offsets
+from agnostic_dl_numpy.plan.plan import in_order
 from agnostic_dl_numpy.plan.pointwise import accepts
 
 
@@ -216,6 +219,36 @@ def test_chains_equal_their_references_also_in_place_and_of_truth_values(own_ker
     assert "declined" not in compare_kernel(subject, CHAIN)
 
 
+def test_a_number_of_the_state_that_a_chain_updates_is_the_old_one_in_every_piece(monkeypatch):
+    monkeypatch.setattr(threads, "thread_count", lambda: 1)  # the pieces one after the other
+    w = np.arange(3 * PIECE + 1, dtype=np.float32) + 5.0
+    code = (Instruction("multiply", (0, Literal(3.0)), (2,)), Instruction("subtract", (2, 1), (3,)))
+    call = chains.bind(
+        Instruction(CHAIN, (0, 1), (3,), {"code": code}), [w, w[:1].reshape(())], [w]
+    )
+    for _ in range(2):
+        wanted = w * np.float32(3.0) - w[0]
+        call()
+        np.testing.assert_array_equal(w, wanted)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_names_for_one_memory_are_read_before_it_is_written_over(first):
+    """The output takes over what both names stand for, and the other name is read later."""
+    w = np.arange(7, dtype=np.float32)
+    code = (
+        Instruction("multiply", (first, Literal(2.0)), (2,)), Instruction("add", (2, 0), (3,)),
+        Instruction("subtract", (1, 3), (4,)),
+    )  # fmt: skip
+    seen = np.empty_like(w)
+    reads = (0, 1) if first == 0 else (1, 0)
+    chain = Instruction(CHAIN, reads, (3, 4), {"code": code})
+    wanted = w * 2 + w
+    chains.bind(chain, [w, w[:]], [w, seen])()
+    np.testing.assert_array_equal(w, wanted)
+    np.testing.assert_array_equal(seen, wanted / 3 - wanted)
+
+
 @pytest.mark.parametrize("name", ["adam", "nadam", "radam", "lion", "adadelta"])
 def test_an_elementwise_update_is_one_chain(name):
     program = chained(update_program(adl.optimizer(name), 100), accepts)
@@ -355,6 +388,92 @@ def test_an_output_that_is_an_input_is_handed_on(own_kernels):
     _, outcomes = run(passed, own_kernels)
     for found, wanted in outcomes:
         assert np.array_equal(found["same"], wanted["same"])
+
+
+def slots_program(donated, results=None):
+    """State a, b, c and an input g of one shape; value 4 is g + a, 5 is 3 · 4."""
+    value = Value((5,), "float32")
+    code = (Instruction("add", (0, 3), (4,)), Instruction("multiply", (4, Literal(3.0)), (5,)))
+    outputs = {**donated, **(results or {})}
+    inputs = {"a": 0, "b": 1, "c": 2, "g": 3}
+    return Program(
+        dict.fromkeys(range(6), value), code, inputs, outputs, {name: name for name in donated}
+    )
+
+
+HANDED_ON = {
+    "shift register": {"a": 5, "b": 0, "c": 1},
+    "the last slot first": {"c": 1, "b": 0, "a": 5},
+    "swap": {"a": 1, "b": 0, "c": 5},
+    "circle": {"a": 2, "b": 0, "c": 1},
+    "one for two": {"a": 5, "b": 0, "c": 0},
+    "into a circle": {"a": 1, "b": 0, "c": 0},
+    "new for two": {"a": 5, "b": 5, "c": 4},
+    "as it was": {"a": 5, "b": 1, "c": 1},
+}
+
+
+@pytest.mark.parametrize("donated", HANDED_ON.values(), ids=HANDED_ON)
+@pytest.mark.parametrize("results", [{}, {"old": 0, "older": 1, "new": 5}], ids=["", "seen"])
+def test_old_state_is_handed_on_before_it_is_written_over(donated, results, own_kernels):
+    program = slots_program(donated, results)
+    _, outcomes = run(program, own_kernels, spoiled=True)
+    for found, wanted in outcomes:
+        for name, array in wanted.items():
+            assert np.array_equal(found[name], array), name
+
+
+def test_slots_in_a_row_are_copied_without_other_memory():
+    a, b, c = (np.full(3, k) for k in range(3))
+    copies = in_order([(b, a), (c, b)])
+    assert [(id(to), id(array)) for to, array in copies] == [(id(c), id(b)), (id(b), id(a))]
+    assert len(in_order([(a, b), (b, a), (c, c)])) == 3
+
+
+def test_packed_pieces_are_not_made_where_old_state_is_still_read(own_kernels):
+    """The pieces are there before the pack is: their place must not be the state's."""
+    half, whole = Value((2,), "float32"), Value((4,), "float32")
+    values = {0: whole, 1: half, 2: half, 3: half, 4: whole, 5: whole}
+    code = (
+        Instruction("matmul", (6, 1), (2,)), Instruction("matmul", (6, 2), (3,)),
+        Instruction("matmul", (7, 0), (5,)), Instruction("pack", (2, 3), (4,)),
+    )  # fmt: skip
+    values |= {6: Value((2, 2), "float32"), 7: Value((4, 4), "float32")}
+    inputs = {"a": 0, "x": 1, "w": 6, "v": 7}
+    program = Program(values, code, inputs, {"a": 4, "seen": 5}, {"a": "a"})
+    _, outcomes = run(program, own_kernels)
+    for found, wanted in outcomes:
+        for name, array in wanted.items():
+            assert np.array_equal(found[name], array), name
+
+
+def test_inputs_that_are_not_the_plans_are_refused_by_name_and_shape(own_kernels):
+    plan = compile_program(chain_program(4, OPS[:3]), own_kernels)
+    given = {"b": np.ones(4, np.float32), "c": 2.0}
+    first = plan.run(given)["other"]
+    for inputs, said in (
+        ({"b": given["b"]}, "b, c at each run: c missing"),
+        ({**given, "d": 1.0}, "d unknown"),
+        ({"b": given["b"], "d": 1.0}, "c missing and d unknown"),
+        ({**given, "b": np.ones(1, np.float32)}, r"'b' has the shape \(4,\), and got \(1,\)"),
+        ({**given, "b": 1.0}, r"'b' has the shape \(4,\), and got \(\)"),
+        ({**given, "c": np.ones(1, np.float32)}, r"'c' has the shape \(\), and got \(1,\)"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            plan.run(inputs)
+        with pytest.raises(UsageError, match=said):
+            plan.profile(inputs, rounds=1)
+    assert first.shape == plan.run({**given, "c": np.float32(2.0)})["other"].shape
+
+
+def test_two_outputs_that_are_computed_alike_are_one_value(own_kernels):
+    value = Value((5,), "float32")
+    code = (Instruction("exp", (0,), (1,)), Instruction("exp", (0,), (2,)))
+    program = Program(dict.fromkeys(range(3), value), code, {"x": 0}, {"one": 1, "other": 2})
+    _, outcomes = run(program, own_kernels)
+    for found, wanted in outcomes:
+        for name, array in wanted.items():
+            assert np.array_equal(found[name], array), name
 
 
 class Doubling(Kernel):

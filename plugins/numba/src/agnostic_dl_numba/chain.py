@@ -14,6 +14,7 @@ from agnostic_dl_numba.compiled import compiled
 from agnostic_dl_numba.source import ChainSource, UnknownChain
 from agnostic_dl_numpy import threads
 from agnostic_dl_numpy.plan import Call, Kernel
+from agnostic_dl_numpy.plan.chains import put_aside
 
 #: Elements below which another thread would cost more than it brings.
 ALONE = 1 << 15
@@ -29,7 +30,7 @@ class ChainKernel(Kernel):
         dtype = _dtype(operands, outs)
         if dtype is None:
             return None
-        plain = [a if a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in operands]
+        plain = [np.empty(a.shape, a.dtype) if put_aside(a, outs) else a for a in operands]
         memory, places = _places([*plain, *outs])
         kinds = tuple(array.dtype.name for array in memory)
         scalars = frozenset(k for k, array in enumerate(operands) if array.shape == ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from agnostic_dl_numba import files, library
@@ -13,7 +13,7 @@ from agnostic_dl_numba import files, library
 Arguments = tuple[str, ...]
 
 
-@cache
+@lru_cache(256)
 def compiled(text: str, arguments: Arguments) -> Callable[..., Any] | None:
     """The function `run` that a text defines, compiled for these arguments.
 

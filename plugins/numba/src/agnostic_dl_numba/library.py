@@ -26,8 +26,15 @@ def numba() -> Any:
         return None
 
 
+#: What was said to have failed.
+_said: set[str] = set()
+
+
 def give_up(what: str, error: Exception) -> None:
     """Say once, in one line, what failed; NumPy's own kernels stand in."""
+    if what in _said:
+        return
+    _said.add(what)
     cause = " ".join(str(error).split())[:200]
     warnings.warn(
         f"Numba was not {what} ({type(error).__name__}: {cause}): NumPy's own kernels are used; "

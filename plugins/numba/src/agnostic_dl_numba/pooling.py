@@ -40,7 +40,7 @@ def max_pool2d_grad(
 ) -> Any:
     """As the primitive: each g goes to the first winner of its window, in C order."""
     pool = _pool("max_grad", x, x.shape[1:3], kernel, stride, padding)
-    if pool is None or not _lie_in_order(g, out) or not g.shape == out.shape == pool.out:
+    if pool is None or not _lie_in_order(x, g, out) or not g.shape == out.shape == pool.out:
         return NotImplemented
     dx = scratch.result(x.shape, x.dtype)
     pool(x=x, out=out, grad=g, dx=dx)

@@ -24,8 +24,10 @@ Place = tuple[str, int]
 class ChainCode:
     """A chain as operations over places: inputs, outputs and registers."""
 
-    def __init__(self, chain: Instruction, dtypes: dict[int, Any], aliases: dict[int, int]) -> None:
-        """*dtypes*: of the inputs; *aliases*: output → the input whose memory it takes over."""
+    def __init__(
+        self, chain: Instruction, dtypes: dict[int, Any], aliases: dict[int, list[int]]
+    ) -> None:
+        """*dtypes*: of the inputs; *aliases*: output → the inputs whose memory it takes over."""
         self._dtypes = dict(dtypes)
         self.code: tuple[Instruction, ...] = chain.static["code"]
         self.ins = {number: k for k, number in enumerate(chain.reads)}
@@ -40,7 +42,7 @@ class ChainCode:
         for at, instruction in enumerate(self.code):
             self._add(at, instruction, aliases)
 
-    def _add(self, at: int, instruction: Instruction, aliases: dict[int, int]) -> None:
+    def _add(self, at: int, instruction: Instruction, aliases: dict[int, list[int]]) -> None:
         operands = tuple(
             i.value if isinstance(i, Literal) else self.places[i] for i in instruction.ins
         )
@@ -56,11 +58,10 @@ class ChainCode:
         self.places[number] = target
         self.steps.append((OPERATIONS[instruction.op], operands, target))
 
-    def _target(self, at: int, number: int, aliases: dict[int, int]) -> Place:
+    def _target(self, at: int, number: int, aliases: dict[int, list[int]]) -> Place:
         """An output's own memory, unless what it takes over is still read later in the chain."""
         if number in self.outs:
-            over = aliases.get(number)
-            if over is None or self.last.get(over, -1) <= at:
+            if all(self.last.get(over, -1) <= at for over in aliases.get(number, ())):
                 return "out", self.outs[number]
             register = ("register", self._register(number))
             self.copies.append((register, ("out", self.outs[number])))
@@ -78,19 +79,35 @@ class ChainCode:
 
 def bind(chain: Instruction, ins: list[Any], outs: list[Any]) -> Callable[[], Any]:
     """A call without arguments that runs the chain on these arrays, some of them one memory."""
-    aliases = {
-        number: other
-        for number, out in zip(chain.outs, outs, strict=True)
-        for other, array in zip(chain.reads, ins, strict=True)
-        if array.shape == out.shape and np.may_share_memory(array, out)
-    }
+    aliases = _taken_over(chain, ins, outs)
     dtypes = {number: array.dtype for number, array in zip(chain.reads, ins, strict=True)}
     code = ChainCode(chain, dtypes, aliases)
-    # An array that does not lie in order is laid out so first, at each run.
-    plain = [a if a.flags.c_contiguous else np.empty(a.shape, a.dtype) for a in ins]
+    # Copied at each run.
+    plain = [np.empty(a.shape, a.dtype) if put_aside(a, outs) else a for a in ins]
     orders = [partial(np.copyto, p, a) for p, a in zip(plain, ins, strict=True) if p is not a]
     flat_ins = [a if a.shape == () else a.reshape(-1) for a in plain]
     return sequence([*orders, _bound(code, flat_ins, [a.reshape(-1) for a in outs])])
+
+
+def put_aside(array: Any, outs: list[Any]) -> bool:
+    """Whether a chain reads a copy: what lies in no order, and a number in an output's memory.
+
+    That every piece reads, and the first of them may have written over it.
+    """
+    if array.shape == ():
+        return any(np.may_share_memory(array, out) for out in outs)
+    return not array.flags.c_contiguous
+
+
+def _taken_over(chain: Instruction, ins: list[Any], outs: list[Any]) -> dict[int, list[int]]:
+    """Output → the inputs whose memory it takes over: more than one, where some are views."""
+    return {
+        number: [
+            other for other, array in zip(chain.reads, ins, strict=True)
+            if array.shape == out.shape and np.may_share_memory(array, out)
+        ]
+        for number, out in zip(chain.outs, outs, strict=True)
+    }  # fmt: skip
 
 
 def _bound(code: ChainCode, flat_ins: list[Any], flat_outs: list[Any]) -> Callable[[], Any]:

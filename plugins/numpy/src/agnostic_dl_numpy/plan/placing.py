@@ -84,12 +84,15 @@ class Places:
         """Give an output the state's own memory where nothing reads the old value any more."""
         guard = self.program.guard
         after = -1 if guard is None else self.first.get(self.program.outputs[guard], -1)
+        self._keep_what_is_handed_on()
         taken: set[int] = set()
         for name, to in self.program.donations.items():
             number, target = self.program.outputs[name], self.program.inputs[to]
             at = self.first.get(number, -1)
             free = at > after and self.last.get(target, -1) <= at and number not in taken
+            # What is packed is made in its place long before: the old value may be read till then.
             direct = number not in self.base and number not in self.arrays
+            direct = direct and self.code[at].op != "pack"
             reads_it = at >= 0 and self.code[at].op != CHAIN and self.last.get(target) == at
             if free and direct and not reads_it:
                 self.arrays[number] = state[to]
@@ -97,6 +100,13 @@ class Places:
             else:
                 self.late.append((state[to], number))
                 self.last[self.base.get(number, number)] = len(self.code)
+
+    def _keep_what_is_handed_on(self) -> None:
+        """An input that is itself a new state is read at the end: nothing is made in its place."""
+        for name, to in self.program.donations.items():
+            number = self.program.outputs[name]
+            if number in self.arrays and number != self.program.inputs[to]:
+                self.last[number] = len(self.code)
 
     # -- flat storage of gradients ----------------------------------------------------------------
 
