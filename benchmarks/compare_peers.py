@@ -27,7 +27,6 @@ something else is left out.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import subprocess
 import sys
@@ -118,7 +117,7 @@ def main() -> None:
         figures = measure(options)
     text = tables.report(figures)
     if options.out:
-        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(tables.as_json(figures), encoding="utf-8")
     if options.markdown:
         options.markdown.write_text(text + "\n", encoding="utf-8")
     print(text)

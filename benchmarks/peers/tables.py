@@ -1,9 +1,25 @@
-"""The figures as Markdown: what was promised, every candidate's time, the extras."""
+"""The figures as JSON; as Markdown: what was promised, every candidate's time, the extras."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+
+def as_json(figures: dict[str, Any]) -> str:
+    """The figures with every raw time, to five digits, and each list of numbers on a line."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: short(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [short(item) for item in value]
+        return float(f"{value:.5g}") if isinstance(value, float) else value
+
+    text = json.dumps(short(figures), indent=1)
+    return re.sub(r"\[[-+\d.eE,\s]+\]", lambda found: " ".join(found[0].split()), text) + "\n"
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
