@@ -24,6 +24,13 @@ pytestmark = [
 ]  # fmt: skip
 
 
+#: What is to be rehearsed computes in bfloat16 as well; with CuPy, its extras bring the dtype.
+needs_bfloat16 = pytest.mark.skipif(
+    importlib.util.find_spec("ml_dtypes") is None,
+    reason="ml_dtypes is absent: NumPy has no bfloat16 to rehearse with",
+)
+
+
 def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(TOOL), *arguments]
     return subprocess.run(
@@ -39,6 +46,7 @@ def phases() -> set[str]:
     return set(found)
 
 
+@needs_bfloat16
 def test_every_phase_is_rehearsed(tmp_path):
     done = check("--dry", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -73,6 +81,7 @@ def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
+@needs_bfloat16
 def test_comparisons_without_pytorch_give_our_times_and_say_that_it_is_absent(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('hidden')")
     only = "adam,convolution_speed,launch_bound"

@@ -254,7 +254,9 @@ def test_the_loops_are_vectorised(kernel):
         assert "x float>" in made.inspect_llvm(), name
 
 
-def test_a_number_of_the_state_that_a_chain_updates_is_the_old_one_in_every_piece(monkeypatch):
+def test_a_number_of_the_state_that_a_chain_updates_is_the_old_one_in_every_piece(
+    monkeypatch, numba_kernels
+):
     monkeypatch.setattr(threads, "thread_count", lambda: 1)  # the pieces one after the other
     from agnostic_dl_numba.chain import CHAINS, PIECE
 
