@@ -8,7 +8,8 @@ with at once, by the backend's kernel of that name or else by the reference forw
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -23,6 +24,16 @@ _PYTHON_SCALARS = (bool, int, float, complex, type(None))  # None: an array left
 #: What notes every primitive that computes in this context; see `primitives/recorder.py`.
 watcher: ContextVar[Any] = ContextVar("agnostic_dl_recorder", default=None)
 _watching = watcher.get
+
+
+@contextmanager
+def watched_by(what: Any) -> Iterator[None]:
+    """In this context *what* is handed every primitive that computes."""
+    token = watcher.set(what)
+    try:
+        yield
+    finally:
+        watcher.reset(token)
 
 
 def escape(reason: str) -> None:

@@ -12,13 +12,13 @@ sums in float32 and parameters kept in float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from agnostic_dl.primitives.casting import astype
 from agnostic_dl.primitives.cost import VIEWS
-from agnostic_dl.primitives.definition import Primitive, is_scalar, watcher
+from agnostic_dl.primitives.definition import Primitive, is_scalar, watched_by, watcher
 from agnostic_dl.primitives.dtypes import dtype_name
 
 #: Products, which add up in float32 inside: arguments and result are short, whatever real dtype the
@@ -62,14 +62,9 @@ class Casting:
         self._casts: dict[int, Any] = {}
         self._views: dict[int, tuple[Primitive, Any, dict[str, Any]]] = {}
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> AbstractContextManager[None]:
         """In this context every primitive's arguments are cast."""
-        token = watcher.set(self)
-        try:
-            yield
-        finally:
-            watcher.reset(token)
+        return watched_by(self)
 
     # -- as what watches primitives ---------------------------------------------------------------
 

@@ -9,12 +9,12 @@ of an array, its raw data) ends the recording, since the program could not follo
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from agnostic_dl.primitives import PRIMITIVES, cost
-from agnostic_dl.primitives.definition import Primitive, is_scalar, library_of, watcher
+from agnostic_dl.primitives.definition import Primitive, is_scalar, library_of, watched_by, watcher
 from agnostic_dl.primitives.dtypes import dtype_name
 from agnostic_dl.primitives.program import DTYPE, Instruction, Literal, Operand, Program, Value
 
@@ -35,14 +35,9 @@ class Recorder:
         #: Why the recording cannot stand for the step; None: it can.
         self.reason: str | None = None
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> AbstractContextManager[None]:
         """In this context every primitive is noted."""
-        token = watcher.set(self)
-        try:
-            yield
-        finally:
-            watcher.reset(token)
+        return watched_by(self)
 
     # -- naming ---------------------------------------------------------------------------------
 

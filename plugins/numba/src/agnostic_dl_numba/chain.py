@@ -14,7 +14,7 @@ from agnostic_dl_numba.compiled import compiled
 from agnostic_dl_numba.source import ChainSource, UnknownChain
 from agnostic_dl_numpy import threads
 from agnostic_dl_numpy.plan import Call, Kernel
-from agnostic_dl_numpy.plan.chains import put_aside
+from agnostic_dl_numpy.plan.chains import put_aside, sequence
 
 #: Elements below which another thread would cost more than it brings.
 ALONE = 1 << 15
@@ -45,7 +45,7 @@ class ChainKernel(Kernel):
         orders = [
             partial(np.copyto, p, a) for p, a in zip(plain, operands, strict=True) if p is not a
         ]
-        return _sequence([*orders, _call(function, memory, outs[0].size)])
+        return sequence([*orders, _call(function, memory, outs[0].size)])
 
 
 class SingleKernel(Kernel):
@@ -92,14 +92,3 @@ def _call(function: Callable[..., Any], memory: list[Any], total: int) -> Call:
     if len(calls) == 1:
         return calls[0]
     return partial(threads.spread, lambda index: calls[index](), len(calls))
-
-
-def _sequence(calls: list[Any]) -> Call:
-    if len(calls) == 1:
-        return calls[0]
-
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
