@@ -1,7 +1,9 @@
-"""What the kernels' tests share: the comparison of a kernel with its reference."""
+"""What the kernels' tests share: the comparison of a kernel with its reference; their helpers."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 
 from agnostic_dl.primitives import PRIMITIVES
 from agnostic_dl_numpy.kernels import KERNELS
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 

@@ -58,5 +58,5 @@ def test_without_epsilon_the_variants_are_one_formula(recipe):
 def test_bias_corrections_are_computed_in_float64():
     """In float32, 1 - 0.999 ** 1 is off by 1e-5 already."""
     scalars = adl.optimizer("adam").scalars(1e-3, 1)
-    assert scalars["root"] == (1 - 0.999) ** 0.5
-    assert scalars["size"] == 1e-3 / (1 - 0.9)
+    assert scalars["eps"] == 1e-8 * (1 - 0.999) ** 0.5
+    assert scalars["size"] == 1e-3 * (1 - 0.999) ** 0.5 / (1 - 0.9)

@@ -8,6 +8,9 @@ and with `efficient=True`, the order of computation at the end of the paper's se
 
     θ ← θ - αₜ · m / (√v + ε̂)         αₜ = α √(1 - β₂ᵗ) / (1 - β₁ᵗ)
 
+The first is computed in that order as well, with ε̂ = ε √(1 - β₂ᵗ): the same formula, and fewer
+passes over the arrays.
+
 Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, algorithm 1.
 """
 
@@ -37,16 +40,15 @@ class Adam(Optimizer):
 
     def scalars(self, learning_rate: Any, step: Any) -> dict[str, Any]:
         root = (1 - self.beta2**step) ** 0.5
-        size = learning_rate / (1 - self.beta1**step)
-        return {"size": size * root if self.efficient else size, "root": root}
+        size = learning_rate * root / (1 - self.beta1**step)
+        return {"size": size, "eps": self.eps if self.efficient else self.eps * root}
 
     def update(
-        self, xp: Any, param: Any, grad: Any, state: dict[str, Any], *, size: Any, root: Any
+        self, xp: Any, param: Any, grad: Any, state: dict[str, Any], *, size: Any, eps: Any
     ) -> tuple[Any, dict[str, Any]]:
         m = self.beta1 * state["m"] + (1 - self.beta1) * grad
         v = self.beta2 * state["v"] + (1 - self.beta2) * xp.square(grad)
-        denominator = xp.sqrt(v) if self.efficient else xp.sqrt(v) / root
-        return param - size * m / (denominator + self.eps), {"m": m, "v": v}
+        return param - size * (m / (xp.sqrt(v) + eps)), {"m": m, "v": v}
 
 
 @hookimpl

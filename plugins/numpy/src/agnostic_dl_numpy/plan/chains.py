@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from threading import local
 from typing import Any
 
 import numpy as np
 
-from agnostic_dl.extend import Instruction, Literal
+from agnostic_dl.extend import Instruction
 from agnostic_dl_numpy import scratch, threads
-from agnostic_dl_numpy.plan.pointwise import OPERATIONS, result_dtype
+from agnostic_dl_numpy.plan.chain_code import ChainCode
+from agnostic_dl_numpy.plan.memory import same_memory
+from agnostic_dl_numpy.plan.scaled_sums import ScaledSum, Taken, with_scaled_sums
 
 #: Elements of a piece. Smaller ones would stay in a nearer cache, but cost more in handing the
 #: interpreter from thread to thread than they save: for Adam on 10 million parameters two threads
@@ -19,75 +23,26 @@ PIECE = 1 << 18
 #: Elements up to which a call's own cost is what counts.
 SMALL = 1 << 14
 
-Place = tuple[str, int]
-
-
-class ChainCode:
-    """A chain as operations over places: inputs, outputs and registers."""
-
-    def __init__(
-        self, chain: Instruction, dtypes: dict[int, Any], aliases: dict[int, list[int]]
-    ) -> None:
-        """*dtypes*: of the inputs; *aliases*: output → the inputs whose memory it takes over."""
-        self._dtypes = dict(dtypes)
-        self.code: tuple[Instruction, ...] = chain.static["code"]
-        self.ins = {number: k for k, number in enumerate(chain.reads)}
-        self.outs = {number: k for k, number in enumerate(chain.outs)}
-        self.last = {n: at for at, i in enumerate(self.code) for n in (*i.outs, *i.reads)}
-        self.places: dict[int, Place] = {n: ("in", k) for n, k in self.ins.items()}
-        self.steps: list[tuple[Any, tuple[Any, ...], Place]] = []
-        self.copies: list[tuple[Place, Place]] = []
-        #: The dtype of each register.
-        self.registers: list[Any] = []
-        self._free: dict[Any, list[int]] = {}
-        for at, instruction in enumerate(self.code):
-            self._add(at, instruction, aliases)
-
-    def _add(self, at: int, instruction: Instruction, aliases: dict[int, list[int]]) -> None:
-        operands = tuple(
-            i.value if isinstance(i, Literal) else self.places[i] for i in instruction.ins
-        )
-        late = {n for n in self.outs if self.places.get(n, ("", 0))[0] == "register"}
-        for number in set(instruction.reads) - late:
-            place = self.places[number]
-            if place[0] == "register" and self.last[number] == at:
-                self._free[self._dtypes[number]].append(place[1])
-        (number,) = instruction.outs
-        dtypes = [self._dtypes[n] for n in instruction.reads]
-        self._dtypes[number] = result_dtype(instruction.op, dtypes)
-        target = self._target(at, number, aliases)
-        self.places[number] = target
-        self.steps.append((OPERATIONS[instruction.op], operands, target))
-
-    def _target(self, at: int, number: int, aliases: dict[int, list[int]]) -> Place:
-        """An output's own memory, unless what it takes over is still read later in the chain."""
-        if number in self.outs:
-            if all(self.last.get(over, -1) <= at for over in aliases.get(number, ())):
-                return "out", self.outs[number]
-            register = ("register", self._register(number))
-            self.copies.append((register, ("out", self.outs[number])))
-            return register
-        return "register", self._register(number)
-
-    def _register(self, number: int) -> int:
-        dtype = self._dtypes[number]
-        free = self._free.setdefault(dtype, [])
-        if free:
-            return free.pop()
-        self.registers.append(dtype)
-        return len(self.registers) - 1
-
 
 def bind(chain: Instruction, ins: list[Any], outs: list[Any]) -> Callable[[], Any]:
     """A call without arguments that runs the chain on these arrays, some of them one memory."""
-    aliases = _taken_over(chain, ins, outs)
-    dtypes = {number: array.dtype for number, array in zip(chain.reads, ins, strict=True)}
-    code = ChainCode(chain, dtypes, aliases)
+    code = _code(chain, ins, outs)
     # Copied at each run.
     plain = [np.empty(a.shape, a.dtype) if put_aside(a, outs) else a for a in ins]
     orders = [partial(np.copyto, p, a) for p, a in zip(plain, ins, strict=True) if p is not a]
     flat_ins = [a if a.shape == () else a.reshape(-1) for a in plain]
     return sequence([*orders, _bound(code, flat_ins, [a.reshape(-1) for a in outs])])
+
+
+def _code(chain: Instruction, ins: list[Any], outs: list[Any]) -> ChainCode:
+    inputs = dict(zip(chain.reads, ins, strict=True))
+    dtypes = {number: array.dtype for number, array in inputs.items()}
+    over, code = _taken_over(chain, ins, outs), chain.static["code"]
+    if outs[0].size > SMALL:  # for few elements NumPy's calls cost less than BLAS's
+        scalars = {number for number, array in inputs.items() if array.shape == ()}
+        exact = {n for n, a in inputs.items() if any(same_memory(a, out) for out in outs)}
+        code = with_scaled_sums(code, dtypes, Taken(set(chain.outs), scalars, over, exact))
+    return ChainCode(replace(chain, static={"code": code}), dtypes, over)
 
 
 def put_aside(array: Any, outs: list[Any]) -> bool:
@@ -114,16 +69,24 @@ def _taken_over(chain: Instruction, ins: list[Any], outs: list[Any]) -> dict[int
 def _bound(code: ChainCode, flat_ins: list[Any], flat_outs: list[Any]) -> Callable[[], Any]:
     total = flat_outs[0].size
     if total <= SMALL:
-        return _small(code, flat_ins, flat_outs, total)
+        registers = [np.empty(total, dtype) for dtype in code.registers]
+        return sequence(_calls(code, flat_ins, flat_outs, registers))
     plan = threads.pieces(total, PIECE)
+    bound = local()  # the registers are the thread's own
 
-    def run(index: int) -> None:
+    def bind_piece(index: int) -> list[Callable[[], Any]]:
         start, stop = plan[index]
         registers = [
             scratch.take(f"register {k}", (stop - start,), dtype)
             for k, dtype in enumerate(code.registers)
         ]
-        _execute(code, _cut(flat_ins, start, stop), _cut(flat_outs, start, stop), registers)
+        ins, outs = _cut(flat_ins, start, stop), _cut(flat_outs, start, stop)
+        calls = bound.__dict__[index] = _calls(code, ins, outs, registers)
+        return calls
+
+    def run(index: int) -> None:
+        for call in bound.__dict__.get(index) or bind_piece(index):
+            call()
 
     return partial(threads.spread, run, len(plan))
 
@@ -132,27 +95,18 @@ def _cut(arrays: list[Any], start: int, stop: int) -> list[Any]:
     return [a if a.shape == () else a[start:stop] for a in arrays]
 
 
-def _execute(code: ChainCode, ins: list[Any], outs: list[Any], registers: list[Any]) -> None:
-    places = {"in": ins, "out": outs, "register": registers}
+def _calls(
+    code: ChainCode, ins: list[Any], outs: list[Any], registers: list[Any]
+) -> list[Callable[[], Any]]:
+    """Calls with everything bound: what is looked up at each run holds up the other threads."""
+    places, calls = {"in": ins, "out": outs, "register": registers}, []
     for operation, operands, (kind, k) in code.steps:
         arguments = [places[o[0]][o[1]] if isinstance(o, tuple) else o for o in operands]
-        operation(*arguments, out=places[kind][k])
-    for (kind, k), (to, j) in code.copies:
-        np.copyto(places[to][j], places[kind][k])
-
-
-def _small(code: ChainCode, ins: list[Any], outs: list[Any], total: int) -> Callable[[], None]:
-    """Calls with everything bound: for few elements nothing else may cost anything."""
-    places = {
-        "in": ins, "out": outs, "register": [np.empty(total, d) for d in code.registers]
-    }  # fmt: skip
-    calls = []
-    for operation, operands, (kind, k) in code.steps:
-        arguments = [places[o[0]][o[1]] if isinstance(o, tuple) else o for o in operands]
-        calls.append(partial(operation, *_as_arrays(arguments), out=places[kind][k]))
+        bind = operation.bind if isinstance(operation, ScaledSum) else partial(partial, operation)
+        calls.append(bind(*_as_arrays(arguments), out=places[kind][k]))
     for (kind, k), (to, j) in code.copies:
         calls.append(partial(np.copyto, places[to][j], places[kind][k]))
-    return sequence(calls)
+    return calls
 
 
 def _as_arrays(operands: list[Any]) -> list[Any]:
