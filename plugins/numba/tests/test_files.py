@@ -25,7 +25,7 @@ with event.install_recorder("numba:run_pass") as passes:
         pool(None, x, kernel=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)))
 ones = {n: np.ones(1000, np.float32) for n in ("param", "m", "v")}
 plan.load(ones)
-plan.run({"grad": ones["m"], "scalar.size": 0.1, "scalar.root": 1.0})
+plan.run({"grad": ones["m"], "scalar.size": 0.1, "scalar.eps": 1e-8})
 from agnostic_dl_numba.compiled import compiled
 assert compiled.cache_info().currsize == 2
 print(len(passes.buffer), plan.read("param")[0])

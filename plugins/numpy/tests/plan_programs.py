@@ -31,7 +31,7 @@ def values_for(program, seed=0):
             found[name] = np.array([seed, 2], np.uint32)
         else:
             array = draw.normal(size=value.shape) * 0.1
-            positive = name.endswith((".v", "_var", "size", "root", "rate"))
+            positive = name.endswith((".v", "_var", "size", "root", "eps", "rate"))
             found[name] = np.asarray(np.abs(array) + 0.1 if positive else array, value.dtype)
     return found
 

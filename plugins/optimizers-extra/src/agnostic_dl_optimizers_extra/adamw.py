@@ -32,9 +32,10 @@ class AdamW(Optimizer):
         return {"m": xp.zeros_like(param), "v": xp.zeros_like(param)}
 
     def scalars(self, learning_rate: Any, step: Any) -> dict[str, Any]:
+        root = (1 - self.beta2**step) ** 0.5  # put into both: one pass over the arrays less
         return {
-            "size": learning_rate / (1 - self.beta1**step),
-            "root": (1 - self.beta2**step) ** 0.5,
+            "size": learning_rate * root / (1 - self.beta1**step),
+            "eps": self.eps * root,
             "shrink": learning_rate * self.weight_decay,
         }
 
@@ -46,12 +47,12 @@ class AdamW(Optimizer):
         state: dict[str, Any],
         *,
         size: Any,
-        root: Any,
+        eps: Any,
         shrink: Any,
     ) -> tuple[Any, dict[str, Any]]:
         m = self.beta1 * state["m"] + (1 - self.beta1) * grad
         v = self.beta2 * state["v"] + (1 - self.beta2) * xp.square(grad)
-        move = shrink * param + size * m / (xp.sqrt(v) / root + self.eps)
+        move = shrink * param + size * (m / (xp.sqrt(v) + eps))
         return param - move, {"m": m, "v": v}
 
 
