@@ -132,6 +132,30 @@ def test_nothing_of_a_network_falls_to_a_reference_implementation():
 
 
 @needs_library
+@pytest.mark.parametrize(
+    ("kind", "weight", "stride", "preferred"),
+    [
+        ("data", (3, 3, 16, 32), 2, True), ("forward", (3, 3, 32, 64), 1, True),
+        ("forward", (3, 3, 16, 16), 1, False), ("data", (5, 5, 64, 128), 1, False),
+    ],
+)  # fmt: skip
+def test_direct_loops_come_first_where_they_are_faster(kind, weight, stride, preferred):
+    from agnostic_dl_onednn.kernels import Convolution
+    from agnostic_dl_onednn.primitive import direct, implementation
+
+    size, border = 16 // stride, (weight[0] - 1) // 2
+    problem = Convolution(
+        (8, 16, 16, weight[2]), weight, (8, size, size, weight[3]), False, False, (stride,) * 2,
+        ((border,) * 2,) * 2, (1, 1),
+    )  # fmt: skip
+    first, found = problem.first(kind, ()), problem.description(kind, ())
+    usual = implementation(first)
+    taken = preferred and "avx512" in usual and direct(first)
+    assert implementation(found) == (implementation(first) if taken else usual)
+    assert problem.primitive(kind, ()).implementation == implementation(found)
+
+
+@needs_library
 @pytest.mark.parametrize("name", ["lenet", "resnet20"])
 def test_a_captured_step_trains_as_without_it(name):
     losses = []

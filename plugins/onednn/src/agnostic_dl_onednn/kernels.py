@@ -13,7 +13,7 @@ from agnostic_dl_numpy import scratch
 from agnostic_dl_onednn import library, normalization, pooling, products
 from agnostic_dl_onednn.bound import Bound, Paired
 from agnostic_dl_onednn.library import CONVOLUTION_DIRECT, FORWARD_TRAINING, OneDNNError
-from agnostic_dl_onednn.primitive import Primitive, hwio, nhwc, takes
+from agnostic_dl_onednn.primitive import Primitive, direct, hwio, implementation, nhwc, takes
 
 Pair = tuple[int, int]
 Borders = tuple[Pair, Pair]
@@ -137,7 +137,7 @@ class Convolution:
         self.plain = {
             "src": nhwc(x), "weights": hwio(weight), "dst": nhwc(out), "bias": ((weight[3],), (1,))
         }  # fmt: skip
-        self.bias, self.relu = bias, relu
+        self.bias, self.relu, self.strided = bias, relu, max(stride) > 1
         begins, ends = zip(*padding, strict=True)
         spread = [d - 1 for d in dilation]
         self.geometry = [library.dims(v) for v in (stride, spread, begins, ends)]
@@ -170,6 +170,24 @@ class Convolution:
 
         *chosen*: the images whose layout the library may choose, of "src" and "dst".
         """
+        found = self.first(kind, chosen)
+        preferred = "avx512" in implementation(found) and self._prefers_direct(kind)
+        return found if not preferred or direct(found) else self.first(kind, chosen)
+
+    def _prefers_direct(self, kind: str) -> bool:
+        """Whether direct loops are faster than the products of blocks that the library tries first.
+
+        Measured with AVX-512, float32 (`benchmarks/onednn_layouts.py`): 1.3 to 1.7 times for the
+        data's gradient with a stride, up to 1.1 times for the rest, and slower where this is false.
+        With AVX2 they are slower more often than not.
+        """
+        outputs, inputs = self.plain["weights"][0][:2]
+        if kind == "forward":
+            return inputs >= 32
+        return kind == "data" and (self.strided or outputs <= 64)
+
+    def first(self, kind: str, chosen: tuple[str, ...]) -> c_void_p:
+        """The same, with the library's own first choice of what computes it."""
         inner, none, algorithm = self._layouts(chosen), c_void_p(0), c_int(CONVOLUTION_DIRECT)
         forward = self._forward(inner)
         if kind == "forward":

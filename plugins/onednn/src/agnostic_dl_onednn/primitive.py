@@ -184,6 +184,15 @@ def implementation(description: c_void_p) -> str:
     return (found.value or b"").decode()
 
 
+def direct(description: c_void_p) -> bool:
+    """Go on to the direct loops for the same instructions, where the library has such."""
+    wanted = f"jit:{implementation(description).rpartition(':')[2]}"
+    while implementation(description) != wanted:
+        if library.loaded().dnnl_primitive_desc_next_impl(description):
+            return False
+    return True
+
+
 def equal(first: c_void_p, second: c_void_p) -> bool:
     return bool(library.loaded().dnnl_memory_desc_equal(first, second))
 
