@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
+from operator import attrgetter
 from typing import Any
 
 from agnostic_dl.errors import GradientError
 from agnostic_dl.primitives import Primitive, zero
 from agnostic_dl.primitives.complex_numbers import is_complex
+from agnostic_dl.primitives.unread import UNREAD
 
 #: Turns a plain array back into a Tensor at its place in the graph: (array, (node, index)).
 Lift = Callable[[Any, "Edge | None"], Any]
@@ -37,7 +39,8 @@ class Node:
     """One application of a primitive, or (primitive None) a leaf that wants a gradient.
 
     *edges*: for each argument the node and output number it came from, None for a constant.
-    *args*, *out*: the plain arrays that went in and came out; *grad* belongs to leaves.
+    *args*, *out*: the plain arrays that went in and came out, but for those that no rule reads
+    (see `Primitive.defvjp`); *grad* belongs to leaves.
     """
 
     __slots__ = ("__weakref__", "args", "edges", "grad", "order", "out", "primitive", "static")
@@ -58,11 +61,6 @@ class Node:
         self.order = ticket()
         if primitive is None:
             self.grad: Any = None
-
-    def free(self) -> None:
-        """Let go of the arrays and of the graph below."""
-        self.args = self.out = self.static = None
-        self.edges = ()
 
 
 class Buffer(Node):
@@ -139,11 +137,7 @@ def reachable(roots: list[Node], since: int = -1) -> list[Node]:
             if edge is not None and edge[0] not in seen:
                 seen.add(edge[0])
                 todo.append(edge[0])
-    return sorted(seen, key=_order)
-
-
-def _order(node: Node) -> int:
-    return node.order
+    return sorted(seen, key=attrgetter("order"))
 
 
 def _needed(
@@ -203,8 +197,9 @@ class _Walk:
                     cotangents[below] = {index: g}
                 else:
                     held[index] = xp.add(held[index], g) if index in held else g
-            if free:
-                node.free()
+            if free:  # the arrays, and the graph below
+                node.args = node.out = node.static = None
+                node.edges = ()
         return found
 
     def _add(self, cotangents: dict[Node, dict[int, Any]], node: Node, index: int, g: Any) -> None:
@@ -221,7 +216,7 @@ class _Walk:
             )
         if primitive.formula is not None:
             return self._through_formula(node, grads)
-        several = isinstance(out, tuple)
+        several = out is not UNREAD and isinstance(out, tuple)
         if self.create_graph:
             args, out = self._lifted(node, several)
         g: Any = tuple(grads.get(i) for i in range(len(out))) if several else grads[0]
@@ -300,8 +295,9 @@ def fit(xp: Any, g: Any, like: Any) -> Any:
             g = xp.sum(g, axis=axes, keepdims=True)
         if g.shape != wanted:
             g = xp.reshape(g, wanted)
-    if g.dtype != like.dtype:
+    dtype = like.dtype
+    if g.dtype is not dtype and g.dtype != dtype:
         if is_complex(xp, g) and not is_complex(xp, like):
             g = xp.real(g)
-        g = xp.astype(g, dtype=like.dtype)
+        g = xp.astype(g, dtype=dtype)
     return g

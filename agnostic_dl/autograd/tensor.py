@@ -13,7 +13,9 @@ from agnostic_dl.primitives import PRIMITIVES, Primitive, library_of, operations
 from agnostic_dl.primitives.complex_numbers import conjugated, is_complex
 from agnostic_dl.primitives.definition import escape
 from agnostic_dl.primitives.dtypes import isdtype
+from agnostic_dl.primitives.unread import UNREAD, kept_outputs, outline
 
+_new = object.__new__
 _FILLABLE = (PRIMITIVES["copy"], PRIMITIVES["index_set"])
 
 
@@ -114,7 +116,7 @@ class Tensor(ArrayObject):
         """Apply *primitive* to the arrays and, if a gradient is wanted, put it on the tape."""
         arrays, edges, watched = [], [], False
         for arg in args:
-            if isinstance(arg, Tensor):
+            if type(arg) is Tensor or isinstance(arg, Tensor):
                 edge = arg._edge
                 arrays.append(arg._array if type(arg) is Tensor else arg._value)
                 edges.append(edge)
@@ -127,11 +129,23 @@ class Tensor(ArrayObject):
         out = primitive.run(values, static)
         if not (watched and primitive.differentiable and tape.is_recording()):
             return _lift_all(out, None) if isinstance(out, tuple) else lift(out, None)
-        node = Node(primitive, tuple(edges), values, out, static)
+        kept, unread = values, primitive.unread
+        if unread != ():
+            for i in range(len(arrays)) if unread is None else unread:
+                edge = edges[i]
+                if edge is not None and edge[0].primitive is not None:  # a leaf's stays
+                    arrays[i] = outline(arrays[i])
+            kept = tuple(arrays)
         if isinstance(out, tuple):
-            return _lift_all(out, node)
+            outs = kept_outputs(primitive.keeps, out)
+            return _lift_all(out, Node(primitive, tuple(edges), kept, outs, static))
+        node = Node(primitive, tuple(edges), kept, out if primitive.reads_out else UNREAD, static)
         # A cast to integers has no gradient: its result is plain.
-        return lift(out, (node, 0) if not primitive.casts or can_differentiate(out) else None)
+        if primitive.casts and not can_differentiate(out):
+            return lift(out, None)
+        tensor: Tensor = _new(Tensor)
+        tensor._array, tensor._edge = out, (node, 0)
+        return tensor
 
     def _fillable(self) -> bool:
         """Whether assignment may rebind this Tensor to another value.

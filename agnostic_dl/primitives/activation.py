@@ -19,7 +19,7 @@ def relu_grad(xp: Any, g: Any, out: Any) -> Any:
     return xp.where(xp.greater(out, xp.zeros_like(out)), g, xp.zeros_like(g))
 
 
-relu.defvjp(lambda xp, g, out, x: xp.relu_grad(g, out))
+relu.defvjp(lambda xp, g, out, x: xp.relu_grad(g, out), keeps=["out"])
 relu_grad.defvjp(lambda xp, t, _, g, out: xp.relu_grad(t, out), zero)
 
 
@@ -30,7 +30,8 @@ def sigmoid(xp: Any, x: Any) -> Any:
 
 
 sigmoid.defvjp(
-    lambda xp, g, out, x: xp.multiply(g, xp.multiply(out, xp.add(xp.negative(out), 1.0)))
+    lambda xp, g, out, x: xp.multiply(g, xp.multiply(out, xp.add(xp.negative(out), 1.0))),
+    keeps=["out"],
 )
 
 
@@ -46,7 +47,7 @@ def _softmax_rule(xp: Any, g: Any, out: Any, x: Any, axis: int) -> Any:
     return xp.subtract(weighted, xp.multiply(out, xp.sum(weighted, axis=axis, keepdims=True)))
 
 
-softmax.defvjp(_softmax_rule)
+softmax.defvjp(_softmax_rule, keeps=["out"])
 
 
 @primitive
@@ -60,5 +61,6 @@ def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
 log_softmax.defvjp(
     lambda xp, g, out, x, axis: xp.subtract(
         g, xp.multiply(xp.exp(out), xp.sum(g, axis=axis, keepdims=True))
-    )
+    ),
+    keeps=["out"],
 )

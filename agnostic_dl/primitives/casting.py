@@ -63,4 +63,4 @@ def copy(xp: Any, x: Any) -> Any:
     return xp.asarray(x, copy=True)
 
 
-copy.defvjp(lambda xp, g, out, x: g)
+copy.defvjp(lambda xp, g, out, x: g, keeps=[])

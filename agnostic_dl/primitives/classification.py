@@ -36,6 +36,8 @@ def softmax_cross_entropy_grad(xp: Any, g: Any, logits: Any, labels: Any) -> Any
 
 
 softmax_cross_entropy.defvjp(
-    lambda xp, g, out, logits, labels: xp.softmax_cross_entropy_grad(g, logits, labels), zero
+    lambda xp, g, out, logits, labels: xp.softmax_cross_entropy_grad(g, logits, labels),
+    zero,
+    keeps=["logits", "labels"],
 )
 softmax_cross_entropy_grad.defvjp_composed()

@@ -36,7 +36,7 @@ def _matmul_right(xp: Any, g: Any, out: Any, x: Any, y: Any) -> Any:
     return xp.matmul(xp.matrix_transpose(x), g)
 
 
-matmul.defvjp(_matmul_left, _matmul_right)
+matmul.defvjp(_matmul_left, _matmul_right, keeps=["x", "y"])
 
 
 @primitive
@@ -144,6 +144,7 @@ linear.defvjp(
     lambda xp, g, out, x, weight, bias: xp.matmul(g, xp.matrix_transpose(weight)),
     lambda xp, g, out, x, weight, bias: xp.matmul(xp.matrix_transpose(_rows(xp, x)), _rows(xp, g)),
     lambda xp, g, out, x, weight, bias: xp.sum(_rows(xp, g), axis=0),
+    keeps=["x", "weight"],
 )
 
 

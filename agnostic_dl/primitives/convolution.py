@@ -187,7 +187,7 @@ def _weight_rule(xp: Any, g: Any, out: Any, x: Any, weight: Any, **geometry: Any
     return xp.conv2d_weight_grad(x, g, kernel=(weight.shape[0], weight.shape[1]), **geometry)
 
 
-conv2d.defvjp(_input_rule, _weight_rule)
+conv2d.defvjp(_input_rule, _weight_rule, keeps=["x", "weight"])
 
 
 def _without(static: dict[str, Any], name: str) -> dict[str, Any]:

@@ -8,13 +8,14 @@ with at once, by the backend's kernel of that name or else by the reference forw
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from agnostic_dl import backends
 from agnostic_dl.errors import AgnosticDLError, ArrayMixError, DTypeError, UsageError
+from agnostic_dl.primitives.unread import Unread
 
 Rule = Callable[..., Any]
 
@@ -99,13 +100,18 @@ class Primitive:
         self.rules: tuple[Rule | None, ...] = ()
         self.joint_rule: Rule | None = None
         self.formula: Callable[..., Any] | None = None
+        #: What the rules read the values of, None: everything; see :meth:`defvjp`.
+        self.keeps: frozenset[str | int] | None = None
+        self.reads_out = True
+        #: Places of the arguments whose values no rule reads; None: of all, however many.
+        self.unread: tuple[int, ...] | None = ()
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
     # -- rules ------------------------------------------------------------------------------
 
-    def defvjp(self, *rules: Rule | None) -> None:
+    def defvjp(self, *rules: Rule | None, keeps: Iterable[str | int] | None = None) -> None:
         """Give one rule for each array argument: ``rule(xp, g, out, *arrays, **static)``.
 
         A rule returns the gradient of its argument given *g*, the gradient of the output *out*;
@@ -115,12 +121,32 @@ class Primitive:
 
         Complex numbers need nothing special in the rule of a holomorphic function: *g* is the
         plain derivative ∂L/∂out, and the tape conjugates once where gradients leave it.
+
+        *keeps*: names of the arguments, and "out" (of several outputs the numbers), whose values
+        the rules read; None: all. Of another argument they find shape and dtype alone, of another
+        output nothing (see `unread.py`), and the memory is free before the way back.
         """
         self.rules = rules
+        self._keep(keeps)
 
-    def defvjp_variadic(self, rule: Rule) -> None:
-        """Give one rule for all arguments at once, which returns a sequence of gradients."""
+    def defvjp_variadic(self, rule: Rule, keeps: Iterable[str | int] | None = None) -> None:
+        """Give one rule for all arguments at once, which returns a sequence of gradients.
+
+        *keeps*: as for :meth:`defvjp`; a variadic primitive's arrays are all kept, or none.
+        """
         self.joint_rule = rule
+        self._keep(keeps)
+
+    def _keep(self, keeps: Iterable[str | int] | None) -> None:
+        self.keeps = None if keeps is None else frozenset(keeps)
+        known = frozenset([*self.array_names, "out"])
+        named = known if self.keeps is None else self.keeps
+        unknown = [name for name in named - known if isinstance(name, str)]
+        if unknown:
+            raise UsageError(f"keeps: {self.name} has {sorted(known)}, not {sorted(unknown)}")
+        self.reads_out = "out" in named
+        unread = tuple(i for i, name in enumerate(self.array_names) if name not in named)
+        self.unread = None if self.variadic and self.keeps is not None else unread
 
     def defvjp_composed(self, formula: Callable[..., Any] | None = None) -> None:
         """Differentiate a *formula* of the forward's signature, run on the primitives' namespace.
@@ -192,8 +218,12 @@ _LIBRARIES: dict[type, tuple[type, Any]] = {}
 def library_of(name: str, arrays: tuple[Any, ...]) -> tuple[type, Any]:
     """Class and namespace of the one library that all *arrays* are of; Python scalars aside."""
     found: tuple[type, Any] | None = None
+    kind: type | None = None
     for array in arrays:
-        library = _LIBRARIES.get(type(array))
+        if type(array) is kind:
+            continue
+        kind = type(array)
+        library = _LIBRARIES.get(kind)
         if library is None:
             if is_scalar(array):
                 continue
@@ -233,6 +263,11 @@ def _register(name: str, array: Any) -> tuple[type, Any]:
     """Find the library of an array's class once (microseconds) and keep it."""
     from array_api_compat import array_namespace
 
+    if isinstance(array, Unread):
+        raise UsageError(
+            f"{name}: a rule reads the values of an array that was not kept for it: name the "
+            f"argument, or 'out', in keeps=[...] of its defvjp"
+        )
     try:
         xp = array_namespace(array)
     except TypeError as error:

@@ -18,7 +18,7 @@ def add(xp: Any, x: Any, y: Any) -> Any:
     return xp.add(x, y)
 
 
-add.defvjp(lambda xp, g, out, x, y: g, lambda xp, g, out, x, y: g)
+add.defvjp(lambda xp, g, out, x, y: g, lambda xp, g, out, x, y: g, keeps=[])
 
 
 @primitive
@@ -27,7 +27,7 @@ def subtract(xp: Any, x: Any, y: Any) -> Any:
     return xp.subtract(x, y)
 
 
-subtract.defvjp(lambda xp, g, out, x, y: g, lambda xp, g, out, x, y: xp.negative(g))
+subtract.defvjp(lambda xp, g, out, x, y: g, lambda xp, g, out, x, y: xp.negative(g), keeps=[])
 
 
 @primitive
@@ -39,6 +39,7 @@ def multiply(xp: Any, x: Any, y: Any) -> Any:
 multiply.defvjp(
     lambda xp, g, out, x, y: xp.multiply(g, y),
     lambda xp, g, out, x, y: xp.multiply(g, x),
+    keeps=["x", "y"],
 )
 
 
@@ -51,6 +52,7 @@ def divide(xp: Any, x: Any, y: Any) -> Any:
 divide.defvjp(
     lambda xp, g, out, x, y: xp.divide(g, y),
     lambda xp, g, out, x, y: xp.negative(xp.divide(xp.multiply(g, out), y)),
+    keeps=["y", "out"],
 )
 
 
@@ -91,7 +93,7 @@ def negative(xp: Any, x: Any) -> Any:
     return xp.negative(x)
 
 
-negative.defvjp(lambda xp, g, out, x: xp.negative(g))
+negative.defvjp(lambda xp, g, out, x: xp.negative(g), keeps=[])
 
 
 @primitive
@@ -100,7 +102,7 @@ def positive(xp: Any, x: Any) -> Any:
     return xp.positive(x)
 
 
-positive.defvjp(lambda xp, g, out, x: g)
+positive.defvjp(lambda xp, g, out, x: g, keeps=[])
 
 
 @primitive
@@ -109,7 +111,7 @@ def square(xp: Any, x: Any) -> Any:
     return xp.square(x)
 
 
-square.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.multiply(x, 2.0)))
+square.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.multiply(x, 2.0)), keeps=["x"])
 
 
 @primitive
@@ -118,7 +120,7 @@ def sqrt(xp: Any, x: Any) -> Any:
     return xp.sqrt(x)
 
 
-sqrt.defvjp(lambda xp, g, out, x: xp.divide(xp.multiply(g, 0.5), out))
+sqrt.defvjp(lambda xp, g, out, x: xp.divide(xp.multiply(g, 0.5), out), keeps=["out"])
 
 
 @primitive
@@ -127,7 +129,7 @@ def reciprocal(xp: Any, x: Any) -> Any:
     return xp.reciprocal(x) if hasattr(xp, "reciprocal") else xp.divide(xp.ones_like(x), x)
 
 
-reciprocal.defvjp(lambda xp, g, out, x: xp.negative(xp.multiply(g, xp.square(out))))
+reciprocal.defvjp(lambda xp, g, out, x: xp.negative(xp.multiply(g, xp.square(out))), keeps=["out"])
 
 
 # -- choices; of two equal values the first one wins ---------------------------------------------
@@ -142,6 +144,7 @@ def maximum(xp: Any, x: Any, y: Any) -> Any:
 maximum.defvjp(
     lambda xp, g, out, x, y: xp.where(xp.greater_equal(x, y), g, xp.zeros_like(g)),
     lambda xp, g, out, x, y: xp.where(xp.greater_equal(x, y), xp.zeros_like(g), g),
+    keeps=["x", "y"],
 )
 
 
@@ -154,6 +157,7 @@ def minimum(xp: Any, x: Any, y: Any) -> Any:
 minimum.defvjp(
     lambda xp, g, out, x, y: xp.where(xp.less_equal(x, y), g, xp.zeros_like(g)),
     lambda xp, g, out, x, y: xp.where(xp.less_equal(x, y), xp.zeros_like(g), g),
+    keeps=["x", "y"],
 )
 
 
@@ -167,6 +171,7 @@ where.defvjp(
     zero,
     lambda xp, g, out, condition, x, y: xp.where(condition, g, xp.zeros_like(g)),
     lambda xp, g, out, condition, x, y: xp.where(condition, xp.zeros_like(g), g),
+    keeps=["condition"],
 )
 
 

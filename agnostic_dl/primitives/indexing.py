@@ -35,7 +35,9 @@ def getitem(xp: Any, x: Any, *, key: Any) -> Any:
     return x[key]
 
 
-getitem.defvjp(lambda xp, g, out, x, key: xp.getitem_grad(g, key=key, shape=tuple(x.shape)))
+getitem.defvjp(
+    lambda xp, g, out, x, key: xp.getitem_grad(g, key=key, shape=tuple(x.shape)), keeps=[]
+)
 
 
 @primitive

@@ -14,7 +14,7 @@ def reshape(xp: Any, x: Any, *, shape: tuple[int, ...], copy: bool | None = None
     return xp.reshape(x, tuple(shape), copy=copy)
 
 
-reshape.defvjp(lambda xp, g, out, x, shape, copy: xp.reshape(g, x.shape))
+reshape.defvjp(lambda xp, g, out, x, shape, copy: xp.reshape(g, x.shape), keeps=[])
 
 
 @primitive
@@ -28,7 +28,7 @@ def _permute_rule(xp: Any, g: Any, out: Any, x: Any, axes: tuple[int, ...]) -> A
     return xp.permute_dims(g, tuple(forward.index(a) for a in range(x.ndim)))
 
 
-permute_dims.defvjp(_permute_rule)
+permute_dims.defvjp(_permute_rule, keeps=[])
 
 
 @primitive
@@ -37,7 +37,7 @@ def matrix_transpose(xp: Any, x: Any) -> Any:
     return xp.matrix_transpose(x)
 
 
-matrix_transpose.defvjp(lambda xp, g, out, x: xp.matrix_transpose(g))
+matrix_transpose.defvjp(lambda xp, g, out, x: xp.matrix_transpose(g), keeps=[])
 
 
 @primitive
@@ -46,7 +46,7 @@ def broadcast_to(xp: Any, x: Any, *, shape: tuple[int, ...]) -> Any:
     return xp.broadcast_to(x, tuple(shape))
 
 
-broadcast_to.defvjp(lambda xp, g, out, x, shape: g)
+broadcast_to.defvjp(lambda xp, g, out, x, shape: g, keeps=[])
 
 
 @primitive
@@ -55,7 +55,7 @@ def expand_dims(xp: Any, x: Any, *, axis: int = 0) -> Any:
     return xp.expand_dims(x, axis=axis)
 
 
-expand_dims.defvjp(lambda xp, g, out, x, axis: xp.reshape(g, x.shape))
+expand_dims.defvjp(lambda xp, g, out, x, axis: xp.reshape(g, x.shape), keeps=[])
 
 
 @primitive
@@ -64,7 +64,7 @@ def squeeze(xp: Any, x: Any, *, axis: int | tuple[int, ...]) -> Any:
     return xp.squeeze(x, axis=axis)
 
 
-squeeze.defvjp(lambda xp, g, out, x, axis: xp.reshape(g, x.shape))
+squeeze.defvjp(lambda xp, g, out, x, axis: xp.reshape(g, x.shape), keeps=[])
 
 
 @primitive
@@ -73,7 +73,7 @@ def flip(xp: Any, x: Any, *, axis: Any = None) -> Any:
     return xp.flip(x, axis=axis)
 
 
-flip.defvjp(lambda xp, g, out, x, axis: xp.flip(g, axis=axis))
+flip.defvjp(lambda xp, g, out, x, axis: xp.flip(g, axis=axis), keeps=[])
 
 
 @primitive
@@ -87,7 +87,7 @@ def _roll_rule(xp: Any, g: Any, out: Any, x: Any, shift: Any, axis: Any) -> Any:
     return xp.roll(g, back, axis=axis)
 
 
-roll.defvjp(_roll_rule)
+roll.defvjp(_roll_rule, keeps=[])
 
 
 @primitive
@@ -109,7 +109,7 @@ def _concat_rule(xp: Any, g: Any, out: Any, *arrays: Any, axis: int | None) -> l
     return grads
 
 
-concat.defvjp_variadic(_concat_rule)
+concat.defvjp_variadic(_concat_rule, keeps=[])
 
 
 @primitive
@@ -123,7 +123,7 @@ def _stack_rule(xp: Any, g: Any, out: Any, *arrays: Any, axis: int) -> list[Any]
     return [xp.getitem(g, key=(*before, i, ...)) for i in range(len(arrays))]
 
 
-stack.defvjp_variadic(_stack_rule)
+stack.defvjp_variadic(_stack_rule, keeps=[])
 
 
 @primitive
@@ -143,7 +143,7 @@ def _pad_rule(xp: Any, g: Any, out: Any, x: Any, pad_width: Any, constant_values
     return xp.getitem(g, key=key)
 
 
-pad.defvjp(_pad_rule)
+pad.defvjp(_pad_rule, keeps=[])
 
 
 @primitive
@@ -155,7 +155,8 @@ def moveaxis(xp: Any, x: Any, *, source: Any, destination: Any) -> Any:
 moveaxis.defvjp(
     lambda xp, g, out, x, source, destination: xp.moveaxis(
         g, source=destination, destination=source
-    )
+    ),
+    keeps=[],
 )
 
 
@@ -174,7 +175,7 @@ def _tile_rule(xp: Any, g: Any, out: Any, x: Any, repetitions: tuple[int, ...]) 
     return xp.reshape(total, x.shape)
 
 
-tile.defvjp(_tile_rule)
+tile.defvjp(_tile_rule, keeps=[])
 
 
 @primitive
@@ -205,7 +206,7 @@ def _unstack_rule(xp: Any, g: tuple[Any, ...], out: Any, x: Any, axis: int) -> A
     return xp.stack(*(blank if piece is None else piece for piece in g), axis=axis)
 
 
-unstack.defvjp(_unstack_rule)
+unstack.defvjp(_unstack_rule, keeps=[])
 
 
 @primitive
@@ -214,7 +215,7 @@ def broadcast_arrays(xp: Any, *arrays: Any) -> Any:
     return tuple(xp.broadcast_arrays(*arrays))
 
 
-broadcast_arrays.defvjp_variadic(lambda xp, g, out, *arrays: list(g))
+broadcast_arrays.defvjp_variadic(lambda xp, g, out, *arrays: list(g), keeps=[])
 
 
 @primitive
@@ -245,7 +246,7 @@ def tril(xp: Any, x: Any, *, k: int = 0) -> Any:
     return xp.tril(x, k=k)
 
 
-tril.defvjp(lambda xp, g, out, x, k: xp.tril(g, k=k))
+tril.defvjp(lambda xp, g, out, x, k: xp.tril(g, k=k), keeps=[])
 
 
 @primitive
@@ -254,4 +255,4 @@ def triu(xp: Any, x: Any, *, k: int = 0) -> Any:
     return xp.triu(x, k=k)
 
 
-triu.defvjp(lambda xp, g, out, x, k: xp.triu(g, k=k))
+triu.defvjp(lambda xp, g, out, x, k: xp.triu(g, k=k), keeps=[])

@@ -92,7 +92,7 @@ def _batch_norm_rule(
     return [grad_x, xp.batch_norm_weight_grad(gy, x, mean, var, eps=eps), xp.sum(gy, axis=axes)]
 
 
-batch_norm.defvjp_variadic(_batch_norm_rule)
+batch_norm.defvjp_variadic(_batch_norm_rule, keeps=["x", "weight", 1, 2])
 
 
 # -- put together: what a kernel can do in one pass; see fusion.py ---------------------------------

@@ -238,7 +238,8 @@ def avg_pool2d_grad(
 
 
 avg_pool2d.defvjp(
-    lambda xp, g, out, x, **static: xp.avg_pool2d_grad(g, size=(x.shape[1], x.shape[2]), **static)
+    lambda xp, g, out, x, **static: xp.avg_pool2d_grad(g, size=(x.shape[1], x.shape[2]), **static),
+    keeps=[],
 )
 
 

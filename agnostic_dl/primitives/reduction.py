@@ -34,7 +34,7 @@ def sum(xp: Any, x: Any, *, axis: Any = None, dtype: Any = None, keepdims: bool 
     return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
-sum.defvjp(lambda xp, g, out, x, axis, dtype, keepdims: _spread(xp, g, x, axis, keepdims))
+sum.defvjp(lambda xp, g, out, x, axis, dtype, keepdims: _spread(xp, g, x, axis, keepdims), keeps=[])
 
 
 @primitive
@@ -46,7 +46,8 @@ def mean(xp: Any, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
 mean.defvjp(
     lambda xp, g, out, x, axis, keepdims: _spread(
         xp, xp.divide(g, float(_count(x, axis))), x, axis, keepdims
-    )
+    ),
+    keeps=[],
 )
 
 
@@ -66,7 +67,7 @@ def _var_rule(
     return xp.multiply(deviation, _spread(xp, scale, x, axis, keepdims))
 
 
-var.defvjp(_var_rule)
+var.defvjp(_var_rule, keeps=["x"])
 
 
 @primitive

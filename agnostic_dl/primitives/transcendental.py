@@ -16,7 +16,7 @@ def exp(xp: Any, x: Any) -> Any:
     return xp.exp(x)
 
 
-exp.defvjp(lambda xp, g, out, x: xp.multiply(g, out))
+exp.defvjp(lambda xp, g, out, x: xp.multiply(g, out), keeps=["out"])
 
 
 @primitive
@@ -25,7 +25,7 @@ def expm1(xp: Any, x: Any) -> Any:
     return xp.expm1(x)
 
 
-expm1.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.add(out, 1.0)))
+expm1.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.add(out, 1.0)), keeps=["out"])
 
 
 @primitive
@@ -34,7 +34,7 @@ def log(xp: Any, x: Any) -> Any:
     return xp.log(x)
 
 
-log.defvjp(lambda xp, g, out, x: xp.divide(g, x))
+log.defvjp(lambda xp, g, out, x: xp.divide(g, x), keeps=["x"])
 
 
 @primitive
@@ -43,7 +43,7 @@ def log1p(xp: Any, x: Any) -> Any:
     return xp.log1p(x)
 
 
-log1p.defvjp(lambda xp, g, out, x: xp.divide(g, xp.add(x, 1.0)))
+log1p.defvjp(lambda xp, g, out, x: xp.divide(g, xp.add(x, 1.0)), keeps=["x"])
 
 
 @primitive
@@ -52,7 +52,7 @@ def log2(xp: Any, x: Any) -> Any:
     return xp.log2(x)
 
 
-log2.defvjp(lambda xp, g, out, x: xp.divide(g, xp.multiply(x, math.log(2))))
+log2.defvjp(lambda xp, g, out, x: xp.divide(g, xp.multiply(x, math.log(2))), keeps=["x"])
 
 
 @primitive
@@ -61,7 +61,7 @@ def log10(xp: Any, x: Any) -> Any:
     return xp.log10(x)
 
 
-log10.defvjp(lambda xp, g, out, x: xp.divide(g, xp.multiply(x, math.log(10))))
+log10.defvjp(lambda xp, g, out, x: xp.divide(g, xp.multiply(x, math.log(10))), keeps=["x"])
 
 
 @primitive
@@ -85,7 +85,7 @@ def sin(xp: Any, x: Any) -> Any:
     return xp.sin(x)
 
 
-sin.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.cos(x)))
+sin.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.cos(x)), keeps=["x"])
 
 
 @primitive
@@ -94,7 +94,7 @@ def cos(xp: Any, x: Any) -> Any:
     return xp.cos(x)
 
 
-cos.defvjp(lambda xp, g, out, x: xp.negative(xp.multiply(g, xp.sin(x))))
+cos.defvjp(lambda xp, g, out, x: xp.negative(xp.multiply(g, xp.sin(x))), keeps=["x"])
 
 
 @primitive
@@ -103,7 +103,7 @@ def tan(xp: Any, x: Any) -> Any:
     return xp.tan(x)
 
 
-tan.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.add(xp.square(out), 1.0)))
+tan.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.add(xp.square(out), 1.0)), keeps=["out"])
 
 
 @primitive
@@ -112,7 +112,7 @@ def atan(xp: Any, x: Any) -> Any:
     return xp.atan(x)
 
 
-atan.defvjp(lambda xp, g, out, x: xp.divide(g, xp.add(xp.square(x), 1.0)))
+atan.defvjp(lambda xp, g, out, x: xp.divide(g, xp.add(xp.square(x), 1.0)), keeps=["x"])
 
 
 @primitive
@@ -121,7 +121,7 @@ def sinh(xp: Any, x: Any) -> Any:
     return xp.sinh(x)
 
 
-sinh.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.cosh(x)))
+sinh.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.cosh(x)), keeps=["x"])
 
 
 @primitive
@@ -130,7 +130,7 @@ def cosh(xp: Any, x: Any) -> Any:
     return xp.cosh(x)
 
 
-cosh.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.sinh(x)))
+cosh.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.sinh(x)), keeps=["x"])
 
 
 @primitive
@@ -139,7 +139,7 @@ def tanh(xp: Any, x: Any) -> Any:
     return xp.tanh(x)
 
 
-tanh.defvjp(lambda xp, g, out, x: xp.subtract(g, xp.multiply(g, xp.square(out))))
+tanh.defvjp(lambda xp, g, out, x: xp.subtract(g, xp.multiply(g, xp.square(out))), keeps=["out"])
 
 
 @primitive
@@ -148,7 +148,7 @@ def asin(xp: Any, x: Any) -> Any:
     return xp.asin(x)
 
 
-asin.defvjp(lambda xp, g, out, x: xp.divide(g, xp.sqrt(_one_minus_square(xp, x))))
+asin.defvjp(lambda xp, g, out, x: xp.divide(g, xp.sqrt(_one_minus_square(xp, x))), keeps=["x"])
 
 
 @primitive
@@ -157,7 +157,9 @@ def acos(xp: Any, x: Any) -> Any:
     return xp.acos(x)
 
 
-acos.defvjp(lambda xp, g, out, x: xp.negative(xp.divide(g, xp.sqrt(_one_minus_square(xp, x)))))
+acos.defvjp(
+    lambda xp, g, out, x: xp.negative(xp.divide(g, xp.sqrt(_one_minus_square(xp, x)))), keeps=["x"]
+)
 
 
 @primitive
@@ -182,7 +184,7 @@ def asinh(xp: Any, x: Any) -> Any:
     return xp.asinh(x)
 
 
-asinh.defvjp(lambda xp, g, out, x: xp.divide(g, xp.sqrt(xp.add(xp.square(x), 1.0))))
+asinh.defvjp(lambda xp, g, out, x: xp.divide(g, xp.sqrt(xp.add(xp.square(x), 1.0))), keeps=["x"])
 
 
 @primitive
@@ -205,7 +207,7 @@ def atanh(xp: Any, x: Any) -> Any:
     return xp.atanh(x)
 
 
-atanh.defvjp(lambda xp, g, out, x: xp.divide(g, _one_minus_square(xp, x)))
+atanh.defvjp(lambda xp, g, out, x: xp.divide(g, _one_minus_square(xp, x)), keeps=["x"])
 
 
 def _one_minus_square(xp: Any, x: Any) -> Any:

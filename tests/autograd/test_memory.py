@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import agnostic_dl as adl
+from agnostic_dl.errors import UsageError
+from agnostic_dl.primitives import PRIMITIVES as P
 
 STEPS, SETTLED = 10_000, 1_000
 
@@ -60,3 +62,61 @@ def test_intermediates_go_as_the_walk_goes():
     loss.backward()
     assert watched() is None  # though the loss itself is still held
     assert loss.requires_grad
+
+
+# -- what no rule reads is let go of before the way back -------------------------------------------
+
+
+def _graph_of(function, shape=(4, 3)):
+    """A graph of *function* of an intermediate array, and weak references to it and the result."""
+    leaf = adl.Tensor(np.random.default_rng(0).standard_normal(shape), requires_grad=True)
+    hidden = leaf * 2.0
+    made = function(hidden)
+    results = [weakref.ref(out.data) for out in (made if isinstance(made, tuple) else (made,))]
+    used = made[0] if isinstance(made, tuple) else made
+    return P["sum"](used), leaf, weakref.ref(hidden.data), results
+
+
+#: What a primitive is given, and whether its argument and its (first) result outlive the forward.
+KEPT = {
+    "add": (lambda h: h + 1.0, False, False),
+    "multiply": (lambda h: h * 3.0, True, False),
+    "exp": (lambda h: P["exp"](h), False, True),
+    "relu": (lambda h: P["relu"](h), False, True),
+    "sin": (lambda h: P["sin"](h), True, False),
+    "mean": (lambda h: P["mean"](h, axis=0), False, False),
+    "where": (lambda h: P["where"](np.eye(4, 3) > 0, h, 0.0), False, False),
+    "concat": (lambda h: P["concat"](h, h), False, False),
+    "linear": (lambda h: P["linear"](h, np.ones((3, 2)), np.ones(2)), True, False),
+    "batch_norm": (
+        lambda h: P["batch_norm"](h, np.ones(3), np.zeros(3), eps=1e-5), True, False
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_the_tape_keeps_what_the_rules_read_and_no_more(name):
+    function, argument, result = KEPT[name]
+    loss, leaf, hidden, results = _graph_of(function)
+    assert (hidden() is not None) is argument
+    assert (results[0]() is not None) is result
+    loss.backward()
+    assert np.all(np.isfinite(leaf.grad.data))
+
+
+def test_a_rule_that_reads_what_was_not_kept_is_told_so():
+    square = adl.primitive(lambda xp, x: xp.multiply(x, x), name="square")
+    square.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.multiply(x, 2.0)), keeps=[])
+    loss = _graph_of(square)[0]
+    with pytest.raises(UsageError, match=r"multiply: a rule reads .* keeps=\[\.\.\.\]"):
+        loss.backward()
+    square.defvjp(lambda xp, g, out, x: xp.multiply(g, xp.multiply(x, 2.0)))  # everything again
+    loss, leaf, *_ = _graph_of(square)
+    loss.backward()
+    np.testing.assert_allclose(leaf.grad.data, 8.0 * leaf.data)
+
+
+def test_keeps_names_what_there_is():
+    twice = adl.primitive(lambda xp, x: xp.add(x, x), name="twice")
+    with pytest.raises(UsageError, match=r"keeps: twice has \['out', 'x'\], not \['y'\]"):
+        twice.defvjp(lambda xp, g, out, x: xp.add(g, g), keeps=["y"])

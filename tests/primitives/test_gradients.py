@@ -31,6 +31,27 @@ def test_first_and_second_order(name, library):
             assert report.errors[2] <= 1e-5
 
 
+@pytest.mark.parametrize("name", sorted(n for n, p in PRIMITIVES.items() if p.keeps is not None))
+def test_rules_read_what_they_say_and_no_more(name):
+    """Of arguments that were computed: those of the test above are leaves, which stay whole."""
+    with adl.use_backend("numpy") as backend:
+        sample = OPERATIONS[name](Draw(backend.xp, 0))
+
+        def of_computed(*args):
+            return sample.function(*(_computed(backend.xp, arg) for arg in args))
+
+        report = adl.testing.check_grads(of_computed, sample.args, sample.order)
+        assert report.errors[1] <= 1e-6
+        assert report.errors[2] <= 1e-5
+
+
+def _computed(xp, arg):
+    floating = hasattr(arg, "dtype") and xp.isdtype(
+        arg.dtype, ("real floating", "complex floating")
+    )
+    return PRIMITIVES["positive"](arg) if floating else arg
+
+
 @pytest.mark.parametrize("library", ["numpy", "strict"])
 @pytest.mark.parametrize("name", sorted(n for n, p in PRIMITIVES.items() if not p.differentiable))
 def test_what_has_no_derivative_cuts_the_graph(name, library):
