@@ -172,6 +172,7 @@ class Capture:
         entry.plan.load({name: state[name] for name in entry.plan.program.state})
         self._owner, self._backend, self._made_of = entry, backend, _made_of(step)
         self._hold(recording, {**params, **buffers}, arrays)
+        step.position = {**step.position, "slots": _names_alone(slots, entry)}
 
     def _hold(self, recording: Recording, holders: Mapping[str, Any], arrays: Any) -> None:
         places = {n: k for k, group in enumerate(recording.groups) for n in group.names}
@@ -233,7 +234,7 @@ class Capture:
             views = {s: self._views(k, s) for s in group.slots}
             found |= {n: {s: views[s][n] for s in group.slots} for n in group.names}
         for name, kept in slots.items():
-            if all(f"slot.{name}.{s}" in held for s in kept):
+            if _has(held, name, kept):
                 found[name] = {s: self._copy(f"slot.{name}.{s}") for s in kept}
         return found
 
@@ -248,6 +249,20 @@ class Capture:
         self._held.clear()
         self._copies.clear()
         self._owner = self._backend = self._slots = None
+
+
+def _names_alone(slots: Mapping[str, Any], owner: _Entry) -> dict[str, Any]:
+    """The optimizer's state without the arrays that the plan has taken over: one copy is enough."""
+    grouped = {name for group in owner.recording.groups for name in group.names}
+    held = set(owner.plan.program.state)
+    return {
+        name: dict.fromkeys(kept) if name in grouped or _has(held, name, kept) else kept
+        for name, kept in slots.items()
+    }
+
+
+def _has(held: set[str], name: str, kept: Mapping[str, Any]) -> bool:
+    return all(f"slot.{name}.{slot}" in held for slot in kept)
 
 
 def _made_of(step: TrainStep) -> tuple[Any, ...]:
