@@ -1,4 +1,4 @@
-"""What a step takes of memory above its imported library, in a fresh process.
+"""What a step takes of memory above its imported libraries, in a fresh process.
 
     python -m peers.memory CANDIDATE ROW
 
@@ -6,6 +6,12 @@ Prints MB as JSON, less what the process had before it made anything: the peak o
 steps, in which a step is recorded or compiled, and over three later ones. What the problem is made
 of (our network's first weights and a batch) counts for ours only, to whom it belongs; a peer's own
 copies of it count for the peer.
+
+**Imported libraries.** PyTorch's are in the process when PyTorch is imported. So are, before
+anything counts, those of our kernel plugins: libdnnl is loaded with the backend, and Numba, which
+the plugin imports when it has a first loop to compile and which then imports two thirds of itself,
+is made to compile an empty function. The machine code of a step's own loops, what compiling them
+takes, and oneDNN's primitives are made in the step and count, as PyTorch's do.
 """
 
 from __future__ import annotations
@@ -48,7 +54,12 @@ def _import(candidate: str) -> None:
     import agnostic_dl as adl
     from peers import ours  # noqa: F401 (what it imports is the library)
 
-    adl.use_backend("numpy", kernels=kernels_of(candidate))
+    kernels = kernels_of(candidate)
+    adl.use_backend("numpy", kernels=kernels)
+    if "numba" in kernels:
+        import numba
+
+        numba.njit(lambda: None)()
 
 
 def main(candidate: str, key: str) -> None:
