@@ -246,6 +246,18 @@ def test_the_peak_of_memory_is_counted_from_here():
     assert anew < 10
 
 
+def test_a_compilers_own_modules_are_there_before_memory_counts():
+    if reason := candidates.kernel_plugins().get("numba", "the plugin for Numba is not installed"):
+        pytest.skip(reason)
+    code = (
+        "import sys; from peers import memory; memory._import('numpy+numba'); import numba\n"
+        "n = len(sys.modules); numba.njit(lambda x: x + 1)(1); print(len(sys.modules) - n)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          cwd=Path(memory.__file__).parents[1])  # fmt: skip
+    assert done.stdout.strip() == "0"
+
+
 # -- the twins -------------------------------------------------------------------------------------
 
 

@@ -77,7 +77,7 @@ def per_image(name: str, key: str, seconds: float, threads: int) -> list[float]:
 
 
 def memory(key: str, names: Sequence[str], threads: int) -> dict[str, Any]:
-    """Peak MB of a step above the imported library; of peers with their own optimizer only."""
+    """Peak MB of a step above the imported libraries; of peers with their own optimizer only."""
     found: dict[str, dict[str, float] | None] = {}
     for name in names:
         if name in PEERS and {"compiled", "implementation"} & set(PEERS[name].options):

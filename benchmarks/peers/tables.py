@@ -111,7 +111,7 @@ def extras(found: dict[str, Any]) -> list[str]:
             [[e["row"], e["candidate"], *map(number, e["us"])]
              for e in found["per_image_us"]["entries"]],
         ),
-        f"Peak memory of {found['memory']['row']} above the imported library, MB:",
+        f"Peak memory of {found['memory']['row']} above the imported libraries, MB:",
         table(["candidate", "first three steps", "later ones"],
               [[name, number(mb and mb["first"]), number(mb and mb["later"])]
                for name, mb in found["memory"]["mb"].items()]),
