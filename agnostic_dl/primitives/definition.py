@@ -121,7 +121,6 @@ class Primitive:
 
         Complex numbers need nothing special in the rule of a holomorphic function: *g* is the
         plain derivative ∂L/∂out, and the tape conjugates once where gradients leave it.
-
         *keeps*: names of the arguments, and "out" (of several outputs the numbers), whose values
         the rules read; None: all. Of another argument they find shape and dtype alone, of another
         output nothing (see `unread.py`), and the memory is free before the way back.
