@@ -133,7 +133,8 @@ def _compare_call(subject: Subject, call: Call) -> None:
 def _moved(subject: Subject, value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(_moved(subject, item) for item in value)
-    return subject.backend.asarray(value) if hasattr(value, "__array_namespace__") else value
+    # By its dtype: NumPy's scalars have had a namespace since 2.1 only.
+    return subject.backend.asarray(value) if hasattr(value, "dtype") else value
 
 
 def _static(subject: Subject, key: str, value: Any) -> Any:
