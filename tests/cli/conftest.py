@@ -1,7 +1,8 @@
-"""Running the command line in this process, in a folder of its own."""
+"""Running the command line in this process, in a folder of its own; helpers lie beside."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agnostic_dl.cli import main
+from agnostic_dl.cli import artefacts, main
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 class Result(NamedTuple):
@@ -59,3 +62,9 @@ def class_folders(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes the most time in a short run, where the test is about something else."""
+    monkeypatch.setattr(artefacts, "write_all", lambda *_: None)
