@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: MIXED is FORMAT and a precision: a version that knows the first only must not go on without it.
 FORMAT, MIXED = 2, 3
+#: What the manifest has of the optimizer's state; its arrays are tensors, the last is float16's.
+STATE = ("step", "schedules", "scaling")
 #: The checkpoint in a run's folder, and the generation before it.
 NAME = "model.safetensors"
 PREVIOUS_NAME = storage.previous(Path(NAME)).name
@@ -201,8 +203,7 @@ def _fill(trainer: Trainer, described: dict[str, Any], tensors: dict[str, Any]) 
         for parameter, slots in state["slots"].items()
     }
     kept = described["state"]
-    if type(kept["step"]) is not int or len(kept["schedules"]) != len(state["schedules"]):
-        raise CheckpointError("its optimizer's state does not fit its optimizer")
+    _require_state(kept, state)
     _require_scale(trainer, kept)
     trainer.step.state = {**kept, "slots": slots}
     trainer.info, trainer.history = (
@@ -222,6 +223,21 @@ def _require_dtypes(backend: backends.Backend, tensors: dict[str, Any]) -> None:
             )
 
 
+def _require_state(kept: dict[str, Any], own: dict[str, Any]) -> None:
+    """Refuse the state of another optimizer, or of something else; *own*: the optimizer's first."""
+    if type(kept["step"]) is not int or kept["step"] < 0:
+        raise CheckpointError(
+            f"its optimizer's state is none: expected 'step', a count, got {kept['step']!r}"
+        )
+    if len(kept["schedules"]) != len(own["schedules"]):
+        raise CheckpointError("its optimizer's state does not fit its optimizer")
+    if unknown := [name for name in kept if name not in STATE]:
+        raise CheckpointError(
+            f"made by another version, or not by this library: its optimizer's state holds "
+            f"{unknown[0]!r}, expected {', '.join(map(repr, STATE))} alone"
+        )
+
+
 def _require_scale(trainer: Trainer, kept: dict[str, Any]) -> None:
     scaling = trainer.step.precision.scaling
     if scaling is None:
@@ -236,8 +252,9 @@ def _require_scale(trainer: Trainer, kept: dict[str, Any]) -> None:
         )
     if not scaling.fits(kept["scaling"]):
         raise CheckpointError(
-            f"its scale of the loss is none: expected 'scale', from {scaling.least:g} to "
-            f"{scaling.most:g}, and 'clean', a count of steps, got {kept['scaling']!r}"
+            f"its scale of the loss is none: expected 'scale', a power of two from "
+            f"{scaling.least:g} to {scaling.most:g}, and 'clean', a count of steps, got "
+            f"{kept['scaling']!r}"
         )
 
 

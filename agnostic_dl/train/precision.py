@@ -61,7 +61,9 @@ class LossScaling:
         scale, clean = state["scale"], state["clean"]
         if type(scale) is not float or type(clean) is not int:
             return False
-        return self.least <= scale <= self.most and clean >= 0
+        # By another scale than a power of two, gradients would be rounded when it is taken away.
+        power_of_two = math.frexp(scale)[0] == 0.5
+        return self.least <= scale <= self.most and power_of_two and clean >= 0
 
 
 #: Which short dtypes need their loss scaled; bfloat16 reaches as far as float32.

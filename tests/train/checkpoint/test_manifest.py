@@ -52,11 +52,21 @@ def test_a_manifest_that_is_none_is_a_checkpoint_error(run, manifest):
     lambda m, a: a.pop("optimizer.fc.bias.m"),
     lambda m, a: a.update({"optimizer.fc.bias.m": np.zeros(7, np.float32)}),
     lambda m, a: m["state"].update(step="1"),
+    lambda m, a: m["state"].update(step=-1),
+    lambda m, a: m["state"].update(step=True),
     lambda m, a: m["state"].update(schedules=[]),
 ])  # fmt: skip
 def test_arrays_that_do_not_fit_are_a_checkpoint_error(forge, change):
     with pytest.raises(CheckpointError, match=NEWEST):
         adl.Trainer.load(forge(change))
+
+
+@pytest.mark.parametrize("name", ["averages", "slots"])
+def test_a_state_with_something_unknown_in_it_is_refused(forge, name):
+    run = forge(lambda m, _: m["state"].update({name: {}}))
+    wanted = rf"another version.*state holds '{name}', expected 'step', 'schedules'"
+    with pytest.raises(CheckpointError, match=wanted):
+        adl.Trainer.load(run)
 
 
 def test_an_optimizer_that_is_not_installed_is_named_with_its_distribution(forge):

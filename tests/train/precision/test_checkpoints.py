@@ -35,7 +35,7 @@ def test_a_resumed_run_goes_on_to_the_bit(precision, tmp_path):
 BROKEN = [
     {"scale": "large"}, {"scale": 0.0}, {"scale": -2.0}, {"scale": 2.0**-15}, {"scale": 1e300},
     {"scale": float("inf")}, {"scale": float("nan")}, {"scale": 8}, {"clean": -1}, {"clean": True},
-    {"clean": 1.0}, {"more": 1},
+    {"clean": 1.0}, {"more": 1}, {"scale": 12.0}, {"scale": 1e4},
 ]  # fmt: skip
 
 
