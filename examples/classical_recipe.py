@@ -5,7 +5,8 @@ the built-in "digits"). One Engine holds both optimizers: its overrides give eve
 name matches the pattern "conv*" to AdaGrad, and all others to SGD.
 """
 
-import sys
+import argparse
+from collections.abc import Sequence
 
 import agnostic_dl as adl
 
@@ -18,7 +19,7 @@ def classical_engine() -> adl.optim.Engine:
     )
 
 
-def main(source: str = "digits", epochs: int = 5) -> adl.train.History:
+def train(source: str, epochs: int) -> adl.train.History:
     """Train and print one line per epoch."""
     data = adl.data.load(source)
     model = adl.models.create(
@@ -31,5 +32,17 @@ def main(source: str = "digits", epochs: int = 5) -> adl.train.History:
     return history
 
 
+def main(arguments: Sequence[str] | None = None) -> adl.train.History:
+    """Train as the command line says; a wrong argument ends in one line and exit status 2."""
+    parser = argparse.ArgumentParser(description="Convolutions by AdaGrad, the rest by SGD.")
+    parser.add_argument("data", nargs="?", default="digits", help='a folder, an .npz or "digits"')
+    parser.add_argument("epochs", nargs="?", type=int, default=5)
+    options = parser.parse_args(arguments)
+    try:
+        return train(options.data, options.epochs)
+    except (adl.errors.UsageError, adl.errors.DataError) as error:
+        parser.error(str(error))
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:2], *map(int, sys.argv[2:3]))
+    main()

@@ -40,6 +40,18 @@ def test_one_step_is_adagrads_for_convolutions_and_sgds_for_the_rest(example, dr
 
 
 def test_the_example_learns_digits(example, capsys):
-    history = example["main"](epochs=3)
+    history = example["main"](["digits", "3"])
     assert history[-1]["val_accuracy"] > 0.9
     assert capsys.readouterr().out.count("epoch") == 3
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["nowhere"], "'nowhere': no such file or folder"),
+    (["digits", "many"], "invalid int value: 'many'"),
+    (["digits", "0"], "epochs: expected a positive integer, got 0"),
+])  # fmt: skip
+def test_a_wrong_argument_is_told_in_words_and_ends_it(example, capsys, arguments, words):
+    with pytest.raises(SystemExit) as caught:
+        example["main"](arguments)
+    assert caught.value.code == 2
+    assert words in capsys.readouterr().err
