@@ -121,7 +121,10 @@ max_pool2d_pick.defvjp(
 def max_pool2d_winners(
     xp: Any, x: Any, *, kernel: Pair, stride: Pair, padding: Borders
 ) -> tuple[Any, Any]:
-    """max_pool2d, and for each window the place of its winner, counted in C order, as uint8."""
+    """max_pool2d, and for each window the place of its winner, counted in C order, as uint8.
+
+    A window with a NaN has no winner: 0 stands for it here, where max_pool2d_grad leaves it out.
+    """
     out = max_pool2d.forward(xp, x, kernel=kernel, stride=stride, padding=padding)
     winner = xp.zeros_like(out, dtype=xp.uint8)
     for (i, j), wins in _winners(xp, x, out, kernel, stride, padding):
