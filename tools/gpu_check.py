@@ -3,58 +3,180 @@
     python tools/gpu_check.py --out FOLDER [--dry] [--only kernels,products] [--mnist FOLDER]
 
 Each phase is a process of its own with a time cap: one that fails, hangs or takes the device down
-does not stop the next. FOLDER/<phase>.json is written after each, FOLDER/summary.json at the end;
-the exit status is 1 if any phase failed. --dry rehearses the same phases, on small sizes, on the
-host and its stand-ins for CUDA's libraries: its figures mean nothing and are not to be published.
+does not stop the others, and what it had found by then is kept. Phases that compare results share
+the device; those that take times have it for themselves, one after the other. FOLDER/<phase>.json
+and FOLDER/summary.json are written after each; at the end stands what failed, and why. The exit
+status is 1 if any phase failed, ran out of time or could not be begun. --dry rehearses the same
+phases, on small sizes, on the host and its stand-ins for CUDA's libraries: its figures mean nothing
+and are not to be published.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-#: Phase → the most seconds that it may take; 590 in all. A rehearsal may take six times as long.
-CAPS = {
-    "environment": 20, "transfers": 15, "kernels": 30, "generated": 30, "convolutions": 40,
-    "products": 15, "replay": 15, "graphs": 30, "devices": 15, "conformance": 45, "training": 50,
-    "mnist": 45, "adam": 25, "convolution_speed": 45, "launch_bound": 25, "resnet18": 35,
-    "resnet18_compiled": 70, "suite": 40,
+#: Phases that share the device → the most seconds that each may take.
+TOGETHER = {
+    "transfers": 60, "kernels": 90, "generated": 90, "convolutions": 110, "products": 60,
+    "replay": 60, "graphs": 90, "mixed": 90, "devices": 60, "conformance": 150, "training": 110,
+    "mnist": 110,
 }  # fmt: skip
+#: Phases that have it for themselves. The first one comes before those that share it.
+ALONE = {
+    "environment": 25, "adam": 40, "launch_bound": 40, "convolution_speed": 90, "resnet18": 60,
+    "resnet18_compiled": 120, "suite": 50,
+}  # fmt: skip
+CAPS = ALONE | TOGETHER
+#: Seconds that all may take. A rehearsal may take six times as long, and two phases share it.
+TOTAL = 585
+SLOWER, AT_ONCE = 6, 2
+
+PASSED = ("ok", "skipped")
+Record = dict[str, Any]
+#: The phases that are running: they end with this command.
+running: set[subprocess.Popen[bytes]] = set()
 
 
-def run_phase(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run one phase in a process of its own; what became of it, which its file says as well."""
-    command = [sys.executable, str(Path(__file__).with_name("gpu_phases.py")), name]
-    command += ["--dry"] * arguments.dry
-    command += ["--mnist", arguments.mnist] if arguments.mnist else []
-    started = time.monotonic()
-    cap = CAPS[name] * (6 if arguments.dry else 1)
-    record: dict[str, Any] = {"phase": name, "dry": arguments.dry, "cap_seconds": cap}
+class Run:
+    """The phases of one call of this command, and what became of each."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.slower = SLOWER if arguments.dry else 1
+        self.deadline = time.monotonic() + TOTAL * self.slower
+        self.summary: dict[str, str] = {}
+        self.records: dict[str, Record] = {}
+
+    def phases(self, names: list[str]) -> None:
+        """Run them: the first that is to be alone, those that are not, the rest that are."""
+        alone = [name for name in names if name in ALONE]
+        first = [name for name in alone if name == "environment"]
+        self.together(first, 1)
+        together = [name for name in names if name in TOGETHER]
+        self.together(together, AT_ONCE if self.arguments.dry else max(len(together), 1))
+        # A rehearsal has no times to spoil.
+        rest = [name for name in alone if name not in first]
+        self.together(rest, AT_ONCE if self.arguments.dry else 1)
+
+    def together(self, names: list[str], workers: int) -> None:
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            begun = {pool.submit(self.phase, name): name for name in names}
+            try:
+                for future in as_completed(begun):
+                    self.note(begun[future], future.result())
+            except BaseException:  # this command is to end: so are they, and none is begun
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in list(running):
+                    end(process)
+                raise
+
+    def phase(self, name: str) -> Record:
+        """Run one phase; what became of it, which its file says as well."""
+        started = time.monotonic()
+        cap = min(CAPS[name] * self.slower, self.deadline - started)
+        record: Record = {"phase": name, "dry": self.arguments.dry, "cap_seconds": round(cap, 1)}
+        if cap < 1:
+            record["status"] = "not begun"
+        else:
+            record |= watched(self.command(name), cap, environment(name))
+        record["seconds"] = round(time.monotonic() - started, 2)
+        (self.arguments.out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+        return record
+
+    def command(self, name: str) -> list[str]:
+        command = [sys.executable, str(Path(__file__).with_name("gpu_phases.py")), name]
+        command += ["--dry"] * self.arguments.dry
+        return [*command, *(["--mnist", self.arguments.mnist] if self.arguments.mnist else [])]
+
+    def note(self, name: str, record: Record) -> None:
+        self.records[name], self.summary[name] = record, record["status"]
+        print(f"{name:18} {record['status']:10} {record['seconds']:7.1f} s", flush=True)
+        text = json.dumps(self.summary, indent=1) + "\n"
+        (self.arguments.out / "summary.json").write_text(text)
+
+    def close(self) -> int:
+        """Say what failed, and why; the exit status."""
+        failed = [name for name, status in self.summary.items() if status not in PASSED]
+        for name in failed:
+            lines = self.records[name].get("error", "").strip().splitlines()
+            print(f"{name}: {lines[-1] if lines else self.summary[name]}")
+        passed = len(self.summary) - len(failed)
+        print(f"{passed} of {len(self.summary)} phases passed; see {self.arguments.out}")
+        return int(bool(failed))
+
+
+def environment(name: str) -> dict[str, str]:
+    """Phases that share the machine compute with two threads each on the host."""
+    shared = {"OMP_NUM_THREADS": "2"} if name in TOGETHER else {}
+    return shared | os.environ
+
+
+def watched(command: list[str], cap: float, environment: Mapping[str, str]) -> Record:
+    """Run a command for *cap* seconds at most: its status, result or error, and what it said."""
+    with tempfile.TemporaryFile("w+b") as out, tempfile.TemporaryFile("w+b") as errors:
+        # A session of its own: what the phase has started ends with it. Files, and no pipes: what
+        # goes on all the same cannot keep them open.
+        process = subprocess.Popen(
+            command, stdout=out, stderr=errors, start_new_session=True, env=environment
+        )
+        running.add(process)
+        try:
+            code: int | None = process.wait(cap)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            end(process)
+            running.discard(process)
+        return outcome(code, read(out), read(errors))
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and all that it has started, if they are still there."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def read(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def outcome(code: int | None, out: str, errors: str) -> Record:
+    """The last line that is an object of JSON is the result; without one the phase has failed.
+
+    What is wrapped as "so far" is what a phase had found when it was noted.
+    """
+    found = [line for line in map(parsed, out.splitlines()) if line is not None]
+    results = [line for line in found if "so far" not in line]
+    if code == 0 and results:
+        status = "skipped" if "skipped" in results[-1] else "ok"
+        return {"status": status, "result": results[-1]}
+    record: Record = {"status": "timed out" if code is None else "failed", "exit": code}
+    record["error"] = errors[-4000:]
+    notes = [line["so far"] for line in found if "so far" in line]
+    return record | ({"so far": notes[-1]} if notes else {})
+
+
+def parsed(line: str) -> dict[str, Any] | None:
+    """The object of JSON that a line is; None: it is none (libraries print as they like)."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=cap)
-    except subprocess.TimeoutExpired:
-        record["status"] = "timed out"
-    else:
-        record.update(_outcome(done))
-    record["seconds"] = round(time.monotonic() - started, 2)
-    (arguments.out / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
-    return record
-
-
-def _outcome(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The last line of the output is the result; without one the phase has failed."""
-    lines = done.stdout.strip().splitlines()
-    if done.returncode == 0 and lines:
-        result = json.loads(lines[-1])
-        return {"status": "skipped" if "skipped" in result else "ok", "result": result}
-    return {"status": "failed", "error": done.stderr[-4000:], "exit": done.returncode}
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def main() -> int:
@@ -64,20 +186,15 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(CAPS))
     parser.add_argument("--mnist")
     arguments = parser.parse_args()
-    names = arguments.only.split(",")
+    names = list(dict.fromkeys(arguments.only.split(",")))
     unknown = [name for name in names if name not in CAPS]
     if unknown:
         parser.error(f"no phase is called {', '.join(unknown)}; there are {', '.join(CAPS)}")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    summary = {}
-    # On a GPU one phase has the device for itself; a rehearsal has no times to spoil.
-    with ThreadPoolExecutor(max_workers=2 if arguments.dry else 1) as workers:
-        records = workers.map(partial(run_phase, arguments=arguments), names)
-        for name, record in zip(names, records, strict=True):
-            summary[name] = record["status"]
-            print(f"{name:18} {record['status']:10} {record['seconds']:7.1f} s", flush=True)
-    (arguments.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    return int(not {"failed", "timed out"}.isdisjoint(summary.values()))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    run = Run(arguments)
+    run.phases(names)
+    return run.close()
 
 
 if __name__ == "__main__":

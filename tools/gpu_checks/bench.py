@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -36,6 +37,14 @@ class Bench:
 
     def pick(self, real: Any, rehearsed: Any) -> Any:
         return rehearsed if self.dry else real
+
+    def note(self, found: Any) -> None:
+        """Keep what was found so far, should the phase end before its end."""
+        print(json.dumps({"so far": found}), flush=True)
+
+    def available(self, *dtypes: str) -> list[str]:
+        """Those that the backend has here; bfloat16 needs ml_dtypes."""
+        return [dtype for dtype in dtypes if _stored(dtype) in self.backend.dtypes]
 
     # -- arrays and comparisons --------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ def transfers(bench: Bench) -> dict[str, Any]:
     sizes = (1, 1000, bench.pick(20_000_000, 100_000))
     seconds = {}
     for size in sizes:
-        for dtype in ("float32", "float16", "bfloat16", "int64", "bool"):
+        for dtype in bench.available("float32", "float16", "bfloat16", "int64", "bool"):
             host = (np.arange(size) % 251).astype(bench.backend.dtypes[dtype])
             placed = bench.backend.asarray(host)
             np.testing.assert_array_equal(bench.backend.to_numpy(placed), host)

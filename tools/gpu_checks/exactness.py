@@ -26,10 +26,11 @@ ROUNDED = frozenset({"add", "subtract", "multiply", "divide", "sqrt", "square", 
 
 def kernels(bench: Bench) -> dict[str, Any]:
     """Every kernel in every dtype against the float64 reference, on ragged sizes."""
-    return {
-        dtype: within(_kernels(bench, dtype), dtype)
-        for dtype in ("float32", "float16", "bfloat16") if dtype in bench.backend.dtypes
-    }  # fmt: skip
+    found: dict[str, Any] = {}
+    for dtype in bench.available("float32", "float16", "bfloat16"):
+        found[dtype] = within(_kernels(bench, dtype), dtype)
+        bench.note(found)
+    return found
 
 
 def _kernels(bench: Bench, dtype: str) -> dict[str, float]:
@@ -76,14 +77,22 @@ def _kernels(bench: Bench, dtype: str) -> dict[str, float]:
 def convolutions(bench: Bench) -> dict[str, Any]:
     """Every shape of the model zoo × three operations × dtypes, and once more from a graph."""
     found: dict[str, Any] = {"by": [type(w).__name__ for w in _ways(bench)]}
-    for dtype in ("float32", "tf32", "float16", "bfloat16"):
+    for dtype in bench.available("float32", "tf32", "float16", "bfloat16"):
         gaps: dict[str, float] = {}
         for network, shapes in SHAPES.items():
             for shape in shapes[: bench.pick(None, 1)]:
                 gaps |= _convolution(bench, dtype, network, *shape)
         found[dtype] = within(gaps, dtype)
+        bench.note(found)
     found["captured equals eager"] = _captured_convolution(bench)
-    return found | {"NaN survives bias and ReLU": _nan_survives(bench)}
+    return found | {"NaN survives bias and ReLU": _nan_survives(bench)} | _plans(bench)
+
+
+def _plans(bench: Bench) -> dict[str, Any]:
+    """How many plans cuDNN has built, and which it refused: those went by the columns."""
+    plans = getattr(_ways(bench)[0], "plans", {})
+    refused = [f"{s.operation} {s.dtype} {s.geometry}" for (s, *_), p in plans.items() if p is None]
+    return {"cuDNN's plans": len(plans) - len(refused), "refused": refused}
 
 
 def _ways(bench: Bench) -> Any:
@@ -144,7 +153,7 @@ def _nan_survives(bench: Bench) -> bool:
 def products(bench: Bench) -> dict[str, Any]:
     """Products in every layout and dtype, in batches, and one that is captured in a graph."""
     found: dict[str, Any] = {}
-    for dtype in ("float32", "tf32", "float16", "bfloat16"):
+    for dtype in bench.available("float32", "tf32", "float16", "bfloat16"):
         normal, gap = partial(bench.normal, dtype=dtype), partial(bench.gap, dtype=dtype)
         x, y = normal(65, 129), normal(129, 33)
         found[dtype] = within({

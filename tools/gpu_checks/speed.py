@@ -117,10 +117,11 @@ def convolution_speed(bench: Bench) -> dict[str, Any]:
     else:
         result["their switches"] = peer.switches(torch, tf32=True)
     result["our switches"] = "tf32() for float32, cuDNN's first choice of plan: no search"
-    for dtype in ("bfloat16", "tf32"):
+    for dtype in bench.available("bfloat16", "tf32"):
         rows: dict[str, Any] = {}
         for shape in SHAPES["resnet18"][: bench.pick(None, 1)]:
             rows |= _one_shape(bench, torch, dtype, *shape)
+            bench.note(result | {dtype: rows})
         result[dtype] = rows | _summary(rows)
     return result
 

@@ -84,6 +84,7 @@ def launch_bound(bench: Bench) -> dict[str, Any]:
     if torch is not None:  # its warm-up makes steps of its own
         steps["torch, CUDAGraph"] = peer.graphed(bench, problem.theirs())
     result["seconds"] = seconds = _timed(problem, steps, inner=20)
+    bench.note(result)
     result["host seconds"] = {n: bench.host_seconds(step) for n, step in steps.items()}
     result["ratios"] = {n: t / seconds["ours"] for n, t in seconds.items() if n != "ours"}
     return result
@@ -116,6 +117,7 @@ def _resnet18(
     for precision in precisions:
         try:
             result[precision] = _in(bench, problem, precision, wraps)
+            bench.note(result)
         except Unavailable as error:
             result[precision] = {"not available": str(error)}
     return result

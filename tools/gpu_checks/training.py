@@ -38,6 +38,7 @@ def graphs(bench: Bench) -> dict[str, Any]:
         eager = _steps(bench, name, capture=False)
         np.testing.assert_allclose(captured, eager, rtol=1e-4, err_msg=name)
         found[name] = {"captured": captured, "eager": eager}
+        bench.note(found)
     return found
 
 

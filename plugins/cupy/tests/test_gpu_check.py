@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,16 +38,20 @@ def check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
-def phases() -> set[str]:
-    (caps,) = (node for node in ast.parse(TOOL.read_text()).body
-               if isinstance(node, ast.Assign) and node.targets[0].id == "CAPS")  # fmt: skip
-    found: dict[str, int] = ast.literal_eval(caps.value)
-    assert sum(found.values()) <= 590
-    return set(found)
+@pytest.fixture
+def tool(monkeypatch):
+    """The command as a module."""
+    monkeypatch.syspath_prepend(str(TOOL.parent))
+    return importlib.reload(importlib.import_module("gpu_check"))
+
+
+def test_the_caps_fit_into_ten_minutes_and_every_phase_has_one(tool, monkeypatch):
+    assert max(tool.TOGETHER.values()) + sum(tool.ALONE.values()) <= tool.TOTAL <= 590
+    assert set(importlib.import_module("gpu_phases").PHASES) == set(tool.CAPS)
 
 
 @needs_bfloat16
-def test_every_phase_is_rehearsed(tmp_path):
+def test_every_phase_is_rehearsed(tmp_path, tool):
     done = check("--dry", "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -57,7 +61,7 @@ def test_every_phase_is_rehearsed(tmp_path):
         assert record["seconds"] <= record["cap_seconds"]
     skipped = {"mnist", "suite"} | (set() if has_torch() else {"resnet18_compiled"})
     assert {name for name, status in summary.items() if status == "skipped"} == skipped
-    assert {name for name, status in summary.items() if status == "ok"} == phases() - skipped
+    assert {name for name, status in summary.items() if status == "ok"} == set(tool.CAPS) - skipped
 
 
 def test_only_a_dtype_that_is_missing_is_not_available(monkeypatch):
@@ -111,6 +115,79 @@ def host_has_gpu() -> bool:
     from agnostic_dl_cupy import probe
 
     return probe.reason() is None
+
+
+#: What phases may do, as scripts in their place.
+SCRIPTS = {
+    "good": "print('{\"found\": 1}'); print('goodbye from a library')",
+    "absent": "print('{\"skipped\": \"there is no device\"}')",
+    "raises": "print('{\"so far\": {\"half\": 1}}', flush=True); import nothing_of_that_name",
+    "dies": "import os; os.abort()",
+    "silent": "pass",
+    # Its child keeps the output open, and must not live on.
+    "hangs": "import subprocess, sys, time; print('{\"so far\": [1, 2]}', flush=True)\n"
+             "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+             "open(sys.argv[1], 'w').write(str(child.pid)); time.sleep(60)",
+    "noise": "import sys; sys.stdout.buffer.write(bytes([255, 10])); print('[1]'); print('nan')",
+}  # fmt: skip
+
+
+def run_scripts(tool, monkeypatch, folder, alone=(), total=200.0):
+    """The command with these scripts as its phases; what it returned and wrote."""
+    caps = {name: 8 if name == "hangs" else 50 for name in SCRIPTS}
+    monkeypatch.setattr(tool, "TOGETHER", {n: c for n, c in caps.items() if n not in alone})
+    monkeypatch.setattr(tool, "ALONE", {n: c for n, c in caps.items() if n in alone})
+    monkeypatch.setattr(tool, "CAPS", caps)
+    monkeypatch.setattr(tool, "TOTAL", total)
+    monkeypatch.setattr(tool.Run, "command", lambda self, name: [
+        sys.executable, "-c", SCRIPTS[name], str(folder / "child")
+    ])  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--out", str(folder)])
+    code = tool.main()
+    records = {n: json.loads((folder / f"{n}.json").read_text()) for n in SCRIPTS}
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary == {name: record["status"] for name, record in records.items()}
+    return code, records
+
+
+@pytest.mark.parametrize("alone", [(), tuple(SCRIPTS)], ids=["together", "alone"])
+def test_whatever_becomes_of_a_phase_the_others_findings_are_kept(
+    alone, tool, monkeypatch, tmp_path, capsys
+):
+    code, records = run_scripts(tool, monkeypatch, tmp_path, alone)
+    assert code == 1
+    assert {n: r["status"] for n, r in records.items()} == {
+        "good": "ok", "absent": "skipped", "raises": "failed", "dies": "failed",
+        "silent": "failed", "hangs": "timed out", "noise": "failed",
+    }  # fmt: skip
+    assert records["good"]["result"] == {"found": 1}
+    assert records["raises"]["so far"] == {"half": 1}
+    assert records["hangs"]["so far"] == [1, 2]
+    said = capsys.readouterr().out
+    assert "raises: ModuleNotFoundError: No module named 'nothing_of_that_name'" in said
+    assert said.splitlines()[-1].startswith("2 of 7 phases passed")
+    child = int((tmp_path / "child").read_text())
+    assert any(is_gone(child) or time.sleep(0.05) for _ in range(100))
+
+
+def is_gone(process):
+    """Whether it has ended; one that nobody has asked after yet is still listed, as a zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_what_there_is_no_time_for_is_not_begun_and_no_success(tool, monkeypatch, tmp_path):
+    code, records = run_scripts(tool, monkeypatch, tmp_path, total=0.0)
+    assert code == 1
+    assert {r["status"] for r in records.values()} == {"not begun"}
+
+
+def test_a_phase_that_ends_well_is_no_failure(tool, monkeypatch, tmp_path):
+    for name in [name for name in SCRIPTS if name not in ("good", "absent")]:
+        monkeypatch.delitem(SCRIPTS, name)
+    assert run_scripts(tool, monkeypatch, tmp_path)[0] == 0
 
 
 def test_an_unknown_phase_is_refused(tmp_path):
