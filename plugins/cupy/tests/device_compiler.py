@@ -76,8 +76,13 @@ def _library():
 
 def compiled(text, architecture, options=()):
     """A source for compute capability *architecture* / 10, as CuPy would have it compiled."""
-    given = [*options, *CUPYS, f"-I{_folder() / 'include'}", f"-arch=sm_{architecture}",
-             "--ptxas-options=-v"]  # fmt: skip
+    folder = f"-I{_folder() / 'include'}"
+    return compiled_with(text, [*options, *CUPYS, folder, f"-arch=sm_{architecture}"])
+
+
+def compiled_with(text, options):
+    """A source with these options and no others."""
+    given = [*options, "--ptxas-options=-v"]
     words = (ctypes.c_char_p * len(given))(*(word.encode() for word in given))
     library, program = _library(), ctypes.c_void_p()
     library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernel.cu", 0, None, None)

@@ -11,7 +11,7 @@ import pytest
 from agnostic_dl.primitives import PRIMITIVES
 from agnostic_dl_cupy import blas, kernels, precision
 from agnostic_dl_cupy.convolution import geometry
-from agnostic_dl_cupy.cudnn_graphs import Graphs
+from agnostic_dl_cupy.cudnn_graphs import Graphs, Spec, build, frontend
 from agnostic_dl_cupy.rehearsal import host
 from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
 from agnostic_dl_cupy.rehearsal.cudnn import FakeCudnn
@@ -156,3 +156,24 @@ def test_views_that_begin_anywhere_are_copied_to_where_cudnn_reads(which):
         same(bench, "conv2d_input_grad", g, w, size=(5, 5), **PLAIN)
         same(bench, "conv2d_weight_grad", x, g, kernel=(3, 3), **PLAIN)
     assert any(c.startswith("execute") for c in bench.cudnn.calls)
+
+
+@pytest.mark.parametrize("operation", ["forward", "input_grad", "weight_grad"])
+def test_the_frontend_takes_our_graphs_as_far_as_it_goes_without_the_library(operation):
+    """Its own classes, names and argument lists; tools/cudnn_plans.py goes on with the library."""
+    cudnn = pytest.importorskip("cudnn", reason="nvidia-cudnn-frontend is not installed")
+    if frontend() is not None:
+        pytest.skip("cuDNN itself is here: it would be given a handle that is none")
+    geo = geometry((4, 8, 8, 16), (3, 3, 16, 8), **PLAIN)
+    fused = operation == "forward"
+    for dtype in ("float32", "float16", "bfloat16"):
+        spec = Spec(operation, geo, dtype, fused, fused, False, 0)
+        with pytest.raises(RuntimeError, match="Unable to find symbol cudnnGetVersion"):
+            build(cudnn, spec, handle=1)  # validate is the first to ask for the library
+    later = ("build_operation_graph", "create_execution_plans", "deselect_numeric_notes",
+             "check_support", "build_plans", "get_workspace_size", "execute")  # fmt: skip
+    assert [name for name in later if not hasattr(cudnn.pygraph, name)] == []
+    for name in ("heur_mode.A", "heur_mode.FALLBACK", "numerical_note.TENSOR_CORE",
+                 "create_handle", "set_stream", "cudnnGraphNotSupportedError"):  # fmt: skip
+        kind, _, member = name.partition(".")
+        assert hasattr(getattr(cudnn, kind), member or "__name__"), name

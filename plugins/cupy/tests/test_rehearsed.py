@@ -149,3 +149,17 @@ def test_the_list_of_meeting_kernels_is_whole():
         for part in templates.source(variant).split('extern "C" __global__ void ')[1:]:
             meets = "__syncthreads" in part or "SOFTMAX" in part.split("\n}")[0]
             assert meets == (part.partition("(")[0] in host._MEET)
+
+
+@pytest.mark.parametrize(
+    "wrong", [8.0, 8, np.float64(8), np.int64(8)], ids=["float", "int", "float64", "int64"]
+)
+def test_numbers_as_wide_as_their_parameters_are_asked_for(wrong):
+    """On a device a plain number of Python's would be half a double, without a word."""
+    variant, array = templates.Variant("elementwise", "float32"), np.zeros(4, np.float32)
+    arguments = [array, array, np.int64(4), np.int32(2), np.int32(0)]
+    RUNTIME.launch(variant, "add_bias", (1,), 32, arguments)
+    with pytest.raises(TypeError, match=r"add_bias takes parameters of \[8, 8, 8, 4, 4\] bytes"):
+        RUNTIME.launch(variant, "add_bias", (1,), 32, [*arguments[:3], wrong, arguments[4]])
+    with pytest.raises(TypeError, match="takes parameters"):
+        RUNTIME.launch(variant, "add_bias", (1,), 32, arguments[:4])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -71,9 +72,34 @@ class HostRuntime:
     ) -> None:
         self.calls.append((kernel, tuple(grid), threads))
         sizes = (ctypes.c_uint * 3)(grid[0], grid[1] if len(grid) > 1 else 1, threads)
+        require_widths(variant, kernel, arguments)
         kept = [_cell(argument) for argument in arguments]
         cells = (ctypes.c_void_p * len(kept))(*(cell.ctypes.data for cell in kept))
         getattr(_library(variant), f"start_{kernel}")(sizes, cells)
+
+
+def require_widths(variant: Variant, kernel: str, arguments: Sequence[Any]) -> None:
+    """Refuse arguments that are not as many and as wide as the kernel's parameters.
+
+    CUDA copies as many bytes as a parameter has, from wherever it is told to: of a plain number of
+    Python's that would be half a double.
+    """
+    given = [8 if isinstance(a, np.ndarray) else getattr(a, "nbytes", 0) for a in arguments]
+    wanted = _widths(variant, kernel)
+    if given != wanted:
+        raise TypeError(f"{kernel} takes parameters of {wanted} bytes, got {given}")
+
+
+@cache
+def _widths(variant: Variant, kernel: str) -> list[int]:
+    """Bytes of each of a kernel's parameters, by its source."""
+    text = templates.source(variant).replace("\\\n", " ")
+    for name, inner in re.findall(r"#define (GEOMETRY) (.*)", text):
+        text = text.replace(name, inner)
+    (inside,) = re.findall(rf"__global__ void {kernel}\(([^)]*)\)", text)
+    number = 8 if variant.dtype == "float64" else 4
+    sizes = {"Index": 8, "int": 4, "unsigned": 4, "ACCUM": number}
+    return [8 if "*" in part else sizes[part.split()[0]] for part in inside.split(",")]
 
 
 def _cell(argument: Any) -> Any:
