@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -40,6 +41,8 @@ class TrainStep:
         self.position: EngineState = {}
         self.position = self._with_scale(engine.init(arrays))
         self._capture = Capture(self) if capture else None
+        #: Threads take turns: the model, the count and a plan's places are one.
+        self._turn = threading.RLock()
 
     def _arrays(self) -> dict[str, Any]:
         return {name: p.data for name, p in self.model.parameters().items()}
@@ -145,7 +148,7 @@ class TrainStep:
         x, y = backend.asarray(x), backend.asarray(y)
         if y is x:  # the recorder tells arrays apart by identity
             y = backend.xp.asarray(x, copy=True)
-        with self.overflowing():
+        with self._turn, self.overflowing():
             return self._run(backend, x, y)
 
     def overflowing(self) -> AbstractContextManager[Any]:

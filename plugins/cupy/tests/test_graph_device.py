@@ -70,7 +70,7 @@ class Noting:
             def __exit__(self, *error):
                 noting.current = self.before
 
-        self.current = Queue("outside")
+        self.current, self.another = Queue("outside"), Queue("another")
         self.made, self.events = [], iter(("before", "after"))
         self.cuda = SimpleNamespace(
             Stream=lambda non_blocking: Queue("own"),
@@ -108,6 +108,24 @@ def test_a_plans_work_waits_for_what_was_queued_and_what_follows_waits_for_it(fa
         "outside waits for after",
     ]  # fmt: skip
     assert device.place(value) == ("the usual pool", "outside", (2,), "f4")
+
+
+def test_a_plans_work_waits_for_the_stream_that_the_last_results_are_copied_on(monkeypatch):
+    """Of another thread, or of the same one that has changed to another stream."""
+    cupy = Noting()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    device = CudaDevice(SimpleNamespace(device=nullcontext(), dtypes={}))
+    with device.working():
+        pass
+    for _ in range(2):
+        cupy.log.clear()
+        with cupy.another, device.working():
+            cupy.log.append("work")
+        assert cupy.log[:2] == ["another records before", "own waits for before"]
+        if _ == 0:
+            assert cupy.log[2:5] == ["outside records before", "own waits for before", "work"]
+        else:
+            assert cupy.log[2] == "work"
 
 
 def refuse(reason):

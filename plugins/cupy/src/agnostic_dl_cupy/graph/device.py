@@ -26,6 +26,8 @@ class CudaDevice:
             self.pool = cupy.cuda.MemoryPool()
             # Recorded anew at each step: to make events costs the host more.
             self._before, self._after = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+            #: The stream that the last results were copied on.
+            self._outside = cupy.cuda.get_current_stream()
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -34,6 +36,9 @@ class CudaDevice:
         with self._backend.device:
             outside = cupy.cuda.get_current_stream()
             self.stream.wait_event(outside.record(self._before))
+            if outside != self._outside:  # another thread's, which may be copying results still
+                self.stream.wait_event(self._outside.record(self._before))
+                self._outside = outside
             try:
                 with self.stream, cupy.cuda.using_allocator(self.pool.malloc):
                     yield

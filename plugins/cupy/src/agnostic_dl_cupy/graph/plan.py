@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,11 +29,13 @@ class GraphPlan:
 
     *device*: a :class:`CudaDevice`, or what stands for one; *like*: a plan whose state and memory
     this one shares. A program that the device cannot capture runs eagerly, and `reason` says why.
+    Threads take turns: there is one place for each input and each result.
     """
 
     def __init__(self, program: Program, device: Any, like: GraphPlan | None = None) -> None:
         self.program = program
         self.device: Any = device if like is None else like.device
+        self._turn: Any = threading.RLock() if like is None else like._turn
         self._code = prepared(program, self.device.rewrites)
         self._kernels = {
             k: ChainKernel(i, self._code.values)
@@ -40,7 +44,8 @@ class GraphPlan:
         self._in_place, self._sources = in_place(self._code), sources(self._code)
         self._graph: Any = None
         self._found: Mapping[str, Any] = {}
-        self._runs = 0
+        #: By thread: each has handles of its own of the libraries, to be made before a capture.
+        self._runs: Counter[int] = Counter()
         #: Why it runs eagerly; None: it does not, or not for long.
         self.reason: str | None = None
         self._state: dict[str, Any] = {} if like is None else like._state
@@ -73,15 +78,16 @@ class GraphPlan:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Copy state in, by name of the input."""
-        with self.device.working():
+        with self._turn, self.device.working():
             for name, array in state.items():
                 self.device.copy(self._state[name], array)
 
     def read(self, name: str) -> Any:
         """A copy of one array of the state."""
-        with self.device.working():
-            pass  # what follows waits for the steps that are queued
-        return self.device.fresh(self._state[name])
+        with self._turn:
+            with self.device.working():
+                pass  # what follows waits for the steps that are queued
+            return self.device.fresh(self._state[name])
 
     def rest(self) -> None:
         """A graph's places are fixed for as long as it lives: nothing can be given back."""
@@ -91,10 +97,11 @@ class GraphPlan:
         missing = self._inputs.keys() - inputs.keys()
         if missing:
             raise UsageError(f"the plan needs the inputs {', '.join(sorted(missing))} as well")
-        with self.device.working():
-            self._feed(inputs)
-            self._step()
-        return {name: self.device.fresh(self._found[name]) for name in self.program.results}
+        with self._turn:
+            with self.device.working():
+                self._feed(inputs)
+                self._step()
+            return {name: self.device.fresh(self._found[name]) for name in self.program.results}
 
     def _feed(self, inputs: Mapping[str, Any]) -> None:
         for vector, members in self._vectors.values():
@@ -117,9 +124,10 @@ class GraphPlan:
     # -- running -----------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        if self._graph is None and self.reason is None and self._runs >= WARM_UP:
+        thread = threading.get_ident()
+        if self._graph is None and self.reason is None and self._runs[thread] >= WARM_UP:
             self._capture()
-        self._runs += 1
+        self._runs[thread] += 1
         if self._graph is not None:
             self.device.replay(self._graph)
         else:
