@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -96,6 +97,14 @@ def test_refused_plans_are_not_tried_again():
     assert bench.built() == 1
 
 
+def test_what_goes_wrong_in_cudnn_is_said_and_the_columns_compute():
+    bench = Bench(refuses=RuntimeError("CUDNN_STATUS_BAD_PARAM"))
+    x, w = normal(2, 5, 5, 3), normal(3, 3, 3, 4)
+    with pytest.warns(UserWarning, match=r"goes by columns: Spec.*CUDNN_STATUS_BAD_PARAM"):
+        same(bench, "conv2d", x, w, **PLAIN)
+    same(bench, "conv2d", x, w, **PLAIN)  # and is not said again
+
+
 def test_groups_and_float64_go_to_the_columns():
     bench = Bench()
     same(bench, "conv2d", normal(2, 5, 5, 4), normal(3, 3, 2, 4), **{**PLAIN, "groups": 2})
@@ -122,14 +131,17 @@ def test_a_bias_of_another_length_or_dtype_is_declined():
         assert bench.kernels["conv2d_bias"](xp, x, w, bias, **PLAIN) is NotImplemented
 
 
-def test_one_handle_per_stream_and_scratch_memory_that_grows():
+def test_one_handle_and_plan_for_all_streams_of_a_thread_and_scratch_memory_that_grows():
     bench, x, w = Bench(), normal(2, 5, 5, 3), normal(3, 3, 3, 4)
-    for stream in (0, 9, 0, 9):
+    for stream in (0, 9, 9, 0):
         bench.runtime.current_stream = stream
         same(bench, "conv2d", x, w, **PLAIN)
-    assert bench.cudnn.calls.count("handle") == 2
+    assert bench.cudnn.calls.count("handle") == bench.built() == 1
+    with ThreadPoolExecutor(1) as other:
+        other.submit(same, bench, "conv2d", x, w, **PLAIN).result()
+    assert bench.cudnn.calls.count("handle") == bench.built() == 2
     executed = [c for c in bench.cudnn.calls if c.startswith("execute")]
-    assert executed == [f"execute on stream {s}" for s in (0, 9, 0, 9)]
+    assert executed == [f"execute on stream {s}" for s in (0, 9, 9, 0, 0)]
     first = bench.graphs._workspace(50)
     assert bench.graphs._workspace(100) is first
     larger = bench.graphs._workspace(101)

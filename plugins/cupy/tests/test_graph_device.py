@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
@@ -75,7 +76,7 @@ class Noting:
         self.cuda = SimpleNamespace(
             Stream=lambda non_blocking: Queue("own"),
             MemoryPool=lambda: SimpleNamespace(malloc="the private pool"),
-            Event=lambda disable_timing: next(self.events),
+            Event=lambda disable_timing: next(self.events, "another"),
             get_current_stream=lambda: self.current, using_allocator=self.using,
         )  # fmt: skip
         self.allocator = "the usual pool"
@@ -96,7 +97,7 @@ class Noting:
 def test_a_plans_work_waits_for_what_was_queued_and_what_follows_waits_for_it(fails, monkeypatch):
     cupy = Noting()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    device = CudaDevice(SimpleNamespace(device=nullcontext(), dtypes={"float32": "f4"}))
+    device = CudaDevice(SimpleNamespace(device=nullcontext(), dtypes={"float32": "f4"}, streams=[]))
     value = Value((2,), "float32")
     with pytest.raises(ValueError, match="work") if fails else nullcontext(), device.working():
         cupy.log.append("work")
@@ -114,7 +115,7 @@ def test_a_plans_work_waits_for_the_stream_that_the_last_results_are_copied_on(m
     """Of another thread, or of the same one that has changed to another stream."""
     cupy = Noting()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    device = CudaDevice(SimpleNamespace(device=nullcontext(), dtypes={}))
+    device = CudaDevice(SimpleNamespace(device=nullcontext(), streams=[]))
     with device.working():
         pass
     for _ in range(2):
@@ -126,6 +127,19 @@ def test_a_plans_work_waits_for_the_stream_that_the_last_results_are_copied_on(m
             assert cupy.log[2:5] == ["outside records before", "own waits for before", "work"]
         else:
             assert cupy.log[2] == "work"
+
+
+def test_a_stream_is_used_again_once_its_plans_are_gone(monkeypatch):
+    """Libraries keep a workspace for each stream: many runs in one process need but one."""
+    monkeypatch.setitem(sys.modules, "cupy", Noting())
+    backend = SimpleNamespace(device=nullcontext(), streams=[])
+    first, second = CudaDevice(backend), CudaDevice(backend)
+    assert first.stream is not second.stream
+    kept = second.stream
+    del second
+    gc.collect()
+    assert CudaDevice(backend).stream is kept
+    assert first.stream is not kept
 
 
 def refuse(reason):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import agnostic_dl as adl
@@ -114,3 +116,55 @@ def test_the_device_of_the_current_backend_is_cupys_current_one(monkeypatch):
         with adl.use_backend(second):
             assert used == [0, 1]
         assert used == [0, 1, 0]
+
+
+class Noting:
+    """The names of CuPy's that arrays from elsewhere go through."""
+
+    class ndarray:
+        pass
+
+    def __init__(self, locked=False):
+        memory = SimpleNamespace(is_memory_pinned=lambda address: locked)
+        self.cuda = SimpleNamespace(pinned_memory=memory)
+
+    def asarray(self, host, blocking):
+        return host, blocking
+
+    def from_dlpack(self, obj):
+        return SimpleNamespace(device=SimpleNamespace(id=0), of=obj)
+
+
+def taken(monkeypatch, obj, **options):
+    monkeypatch.setitem(sys.modules, "cupy", Noting(**options))
+    made = object.__new__(backend.CupyBackend)
+    made.device, made.number = nullcontext(), 0
+    return made.asarray(obj)
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_page_locked_memory_is_read_before_its_owner_goes_on(monkeypatch, locked):
+    """Of other memory CuPy makes a copy at once; what to_numpy has made it reads later."""
+    host = np.arange(5.0)
+    array, waited = taken(monkeypatch, host, locked=locked)
+    assert array is host
+    assert waited is locked
+
+
+class OfTorch:
+    """An array of a GPU; with a gradient its interface of CUDA's raises, as PyTorch's does."""
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+    def __dlpack__(self):
+        raise AssertionError("CuPy asks for it")
+
+    @property
+    def __cuda_array_interface__(self):
+        raise RuntimeError("Can't get __cuda_array_interface__ on Variable that requires grad.")
+
+
+def test_arrays_of_a_gpu_are_known_by_dlpack_first(monkeypatch):
+    theirs = OfTorch()
+    assert taken(monkeypatch, theirs).of is theirs

@@ -22,6 +22,8 @@ class CupyBackend(Backend):
     name = "cupy"
 
     def __init__(self, device: Any = None) -> None:
+        #: Streams of plans that are gone, for others: libraries keep memory for each stream.
+        self.streams: list[Any] = []
         opened = _open(_device_number(device))
         #: The device's number, counted from 0.
         self.number = int(opened.id)
@@ -65,10 +67,14 @@ class CupyBackend(Backend):
 
         dtype = self.dtypes[dtype] if isinstance(dtype, str) else dtype
         with self.device:
-            if _on_a_device(obj):
+            if isinstance(obj, cupy.ndarray) or _on_a_device(obj):
                 return _typed(_moved(cupy, obj, self.number), dtype)
+            host = _host_array(obj, dtype)
             # CuPy copies by way of page-locked memory, which it keeps until the stream has read it.
-            return cupy.asarray(_host_array(obj, dtype))
+            # What is page-locked already it reads where it lies, later: what `to_numpy` has made
+            # may be written to as soon as this returns, so that it is waited for.
+            locked = cupy.cuda.pinned_memory.is_memory_pinned(host.ctypes.data)
+            return cupy.asarray(host, blocking=locked)
 
     def to_numpy(self, array: Any) -> Any:
         import cupy
@@ -125,11 +131,9 @@ def _device_number(device: Any) -> int | None:
 
 def _on_a_device(obj: Any) -> bool:
     """Whether it can be taken without the host: CUDA memory behind DLPack or CUDA's interface."""
-    if hasattr(obj, "__cuda_array_interface__"):
-        return True
-    if not hasattr(obj, "__dlpack_device__"):
-        return False
-    return int(obj.__dlpack_device__()[0]) in (2, 13)  # kDLCUDA, kDLCUDAManaged
+    if hasattr(obj, "__dlpack_device__"):
+        return int(obj.__dlpack_device__()[0]) in (2, 13)  # kDLCUDA, kDLCUDAManaged
+    return hasattr(obj, "__cuda_array_interface__")  # a property that may raise what it likes
 
 
 def _moved(cupy: Any, obj: Any, number: int | None) -> Any:

@@ -8,6 +8,7 @@ for (float64, groups), goes to the columns.
 from __future__ import annotations
 
 import threading
+import warnings
 from typing import Any, NamedTuple
 
 from agnostic_dl_cupy.convolution import Geometry, transpose
@@ -118,8 +119,9 @@ class Graphs:
 
     def __init__(self, runtime: Runtime, cudnn: Any) -> None:
         self.runtime, self.cudnn = runtime, cudnn
-        self.plans: dict[tuple[Spec, int, int], Any] = {}
-        self._handles: dict[tuple[int, int], Any] = {}
+        self.plans: dict[tuple[Spec, int], Any] = {}
+        #: By thread: the handle, and the stream that it is set to.
+        self._handles: dict[int, tuple[Any, int]] = {}
         self._workspaces: dict[tuple[int, int], list[Any]] = {}
 
     def forward(
@@ -164,7 +166,7 @@ class Graphs:
         """The plan of a spec for this thread's handle, or None where cuDNN has none."""
         if spec.dtype not in _DTYPES or spec.geometry.groups != 1:
             return None
-        key = (spec, *self._here())
+        key = spec, threading.get_ident()
         if key not in self.plans:
             self.plans[key] = self._build(spec)
         return self.plans[key]
@@ -175,16 +177,26 @@ class Graphs:
                 return build(self.cudnn, spec, handle=self._handle())
         except self.cudnn.cudnnGraphNotSupportedError:
             return None
+        except RuntimeError as error:  # what else may go wrong: the columns can do without it
+            warnings.warn(
+                f"cuDNN could not build a plan, the convolution goes by columns: {spec}: {error}",
+                stacklevel=2,
+            )
+            return None
 
     def _here(self) -> tuple[int, int]:
         return threading.get_ident(), self.runtime.stream()
 
     def _handle(self) -> Any:
-        here = self._here()
-        if here not in self._handles:
-            handle = self._handles[here] = self.cudnn.create_handle()
-            self.cudnn.set_stream(handle=handle, stream=here[1])
-        return self._handles[here]
+        """This thread's handle, set to the current stream: plans are its own, of any stream."""
+        thread, stream = self._here()
+        handle, before = self._handles.get(thread, (None, None))
+        if handle is None:
+            handle = self.cudnn.create_handle()
+        if stream != before:
+            self.cudnn.set_stream(handle=handle, stream=stream)
+            self._handles[thread] = handle, stream
+        return handle
 
     def _execute(self, spec: Spec, first: Any, second: Any, out: Any, bias: Any = None) -> None:
         graph, pointer = self._plan(spec), self.runtime.pointer

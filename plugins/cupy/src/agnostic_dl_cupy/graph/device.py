@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -22,7 +23,9 @@ class CudaDevice:
 
         self._cupy, self._backend = cupy, backend
         with backend.device:
-            self.stream = cupy.cuda.Stream(non_blocking=True)
+            idle = backend.streams
+            self.stream = idle.pop() if idle else cupy.cuda.Stream(non_blocking=True)
+            weakref.finalize(self, idle.append, self.stream).atexit = False
             self.pool = cupy.cuda.MemoryPool()
             # Recorded anew at each step: to make events costs the host more.
             self._before, self._after = (cupy.cuda.Event(disable_timing=True) for _ in range(2))

@@ -77,7 +77,7 @@ class Graph:
 
     def check_support(self) -> None:
         if self.module.refuses:
-            raise NotSupported("no engine")
+            raise self.module.refuses
 
     def build_plans(self) -> None:
         pass
@@ -140,8 +140,8 @@ class FakeCudnn:
     numerical_note = SimpleNamespace(TENSOR_CORE="TENSOR_CORE")
     cudnnGraphNotSupportedError = NotSupported
 
-    def __init__(self, *, refuses: bool = False) -> None:
-        self.refuses = refuses
+    def __init__(self, *, refuses: bool | Exception = False) -> None:
+        self.refuses = NotSupported("no engine") if refuses is True else refuses
         self.workspace = 100
         self.calls: list[str] = []
         self.streams: dict[int, int] = {}
