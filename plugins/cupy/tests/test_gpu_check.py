@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -115,6 +116,19 @@ def host_has_gpu() -> bool:
     from agnostic_dl_cupy import probe
 
     return probe.reason() is None
+
+
+def test_asvs_suite_runs_where_git_has_left_nothing_too(tool, monkeypatch, tmp_path):
+    """As on a machine that the working tree was copied to."""
+    pytest.importorskip("asv", reason="asv is not installed")
+    if host_has_gpu() or shutil.which("git") is None:
+        pytest.skip("a GPU is here: the suite would run; or git is not")
+    environment = importlib.import_module("gpu_checks.environment")
+    shutil.copytree(TOOL.parents[1] / "asv_benchmarks", tmp_path / "asv_benchmarks")
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(AssertionError, match=r"(?s)skipped: Skip.'cupy: .*no benchmark was measur"):
+        environment.suite(SimpleNamespace(dry=False))
 
 
 #: What phases may do, as scripts in their place.
