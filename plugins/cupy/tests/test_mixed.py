@@ -109,13 +109,16 @@ def test_the_kernels_train_as_numpy_does_and_cudnn_sees_one_dtype(precision, cap
 
 
 @pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+@pytest.mark.parametrize("channels", [6, 24])
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_batch_norm_of_short_images_is_the_references_rounded(precision):
+def test_batch_norm_of_short_images_is_the_references_rounded(precision, channels):
     """Vectors are float32, and so is the error, but for one rounding of the images."""
     backend = RehearsalBackend()
     draw = np.random.default_rng(0)
-    x, g = (draw.normal(30, 2, (40, 5, 6)).astype(backend.dtypes[precision]) for _ in range(2))
-    weight, bias = (draw.normal(1, 0.3, 6).astype(np.float32) for _ in range(2))
+    x, g = (
+        draw.normal(30, 2, (40, 5, channels)).astype(backend.dtypes[precision]) for _ in range(2)
+    )
+    weight, bias = (draw.normal(1, 0.3, channels).astype(np.float32) for _ in range(2))
     found = backend.kernels["batch_norm"](backend.xp, x, weight, bias, eps=1e-5)
     mean, var = found[1:]
     calls = {

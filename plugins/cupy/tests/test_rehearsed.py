@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import agnostic_dl as adl
 from agnostic_dl.primitives import PRIMITIVES
 from agnostic_dl.testing import kernels as kit
-from agnostic_dl_cupy import kernels, templates
+from agnostic_dl_cupy import kernels, normalization, templates
 from agnostic_dl_cupy.blas import Blas
 from agnostic_dl_cupy.rehearsal import host
 from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
+from agnostic_dl_cupy.runtime import Launcher
 
 pytestmark = pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
 
@@ -91,6 +93,26 @@ def test_batch_norm(shape, dtype):
     same("batch_norm_weight_grad", g, x, mean, var, eps=1e-5, tolerance=tolerance)
 
 
+@pytest.mark.parametrize("start", [0, 1], ids=["aligned", "not aligned"])
+@pytest.mark.parametrize("channels", [8, 24, 320])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batch_norm_moves_neighbours_at_once_where_it_can(dtype, channels, start):
+    def images(seed):
+        memory = np.random.default_rng(seed).standard_normal(90 * channels + start).astype(dtype)
+        return memory[start:].reshape(90, channels)
+
+    tolerance = {"float32": 5e-6, "float64": 1e-13}[dtype]
+    x, g, (weight, bias) = images(0), images(1), (normal(channels, dtype=dtype) for _ in range(2))
+    launcher = Launcher(RUNTIME, dtype)
+    width = 1 if start else 16 // x.itemsize
+    assert normalization._packed(launcher, (x, normalization.NOWHERE, g)) == width
+    _, mean, var, positive = same("batch_norm_relu", x, weight, bias, eps=1e-5, tolerance=tolerance)
+    given = (g, x, mean, var, weight, positive)
+    same("batch_norm_relu_gradients", *given, eps=1e-5, tolerance=tolerance)
+    same("batch_norm_gradients", *given[:5], eps=1e-5, tolerance=tolerance)
+    assert normalization._packed(launcher, (x[:, 1:],)) == 1
+
+
 def test_relu_in_batch_norm_keeps_nan_and_holds_it_for_not_positive():
     x = normal(8, 3)
     x[2, 1] = np.nan
@@ -146,9 +168,13 @@ def test_what_the_kernels_are_not_made_for_is_declined(name):
 
 def test_the_list_of_meeting_kernels_is_whole():
     for variant in templates.variants():
-        for part in templates.source(variant).split('extern "C" __global__ void ')[1:]:
-            meets = "__syncthreads" in part or "SOFTMAX" in part.split("\n}")[0]
-            assert meets == (part.partition("(")[0] in host._MEET)
+        meeting = {"__syncthreads", "SOFTMAX"}
+        for part in re.split(r"__device__ inline |__global__ ", templates.source(variant))[1:]:
+            name = re.search(r"(\w+)\(", part)[1]
+            if meeting & set(re.findall(r"\w+", part.split("\n}")[0])):
+                meeting.add(name)
+        kernels = set(templates.UNITS[variant.unit])
+        assert meeting & kernels == kernels & set(host._MEET)
 
 
 @pytest.mark.parametrize(

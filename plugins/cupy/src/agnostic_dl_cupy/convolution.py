@@ -152,9 +152,10 @@ def transpose(runtime: Runtime, matrix: Any) -> Any:
     """(R, C) → (C, R), as a new C-contiguous array."""
     rows, columns = matrix.shape
     out = runtime.empty((columns, rows), matrix.dtype)
-    Launcher(runtime, matrix.dtype).each(
-        _UNIT, "transpose", matrix.size, matrix, out, np.int64(matrix.size), np.int32(rows),
-        np.int32(columns),
+    squares = -(-rows // 32) * -(-columns // 32)
+    Launcher(runtime, matrix.dtype).grid(
+        _UNIT, "transpose", (min(squares, runtime.enough_blocks),), runtime.threads, matrix, out,
+        np.int32(rows), np.int32(columns),
     )  # fmt: skip
     return out
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from agnostic_dl_cupy.runtime import Launcher, Runtime, supported
+from agnostic_dl_cupy.runtime import ALIGNED, Launcher, Runtime, supported
 
 _UNIT = "normalization"
 _THREADS = 256
+#: Channels that a block joins the pieces of.
+_JOINED = 8
 #: The address of an array that is not there.
 NOWHERE = np.uint64(0)
 
@@ -37,15 +39,9 @@ def _normalized(
     # What the images are normalized by is not rounded to their dtype.
     scaling = runtime.empty((2, weight.size), launcher.accumulator)
     out, positive = launcher.empty(x.shape), runtime.empty(x.shape, "bool") if rectify else NOWHERE
-    channels, partial = np.int32(weight.size), _partial(launcher, "batch_norm_partial", 3, (x,))
-    launcher.each(
-        _UNIT, "batch_norm_finish", weight.size, partial, weight, mean, variance, scaling,
-        np.int32(partial.shape[0]), channels, launcher.scalar(eps),
-    )  # fmt: skip
-    launcher.each(
-        _UNIT, "batch_norm_apply", x.size, x, scaling, bias, out, positive, np.int64(x.size),
-        channels,
-    )  # fmt: skip
+    partial = _partial(launcher, "batch_norm_partial", 3, (x,))
+    _join(launcher, "batch_norm_finish", partial, weight, mean, variance, scaling, eps=eps)
+    _each(launcher, "batch_norm_apply", (x, scaling, bias, out, positive), (x, out, positive))
     return (out, mean, variance, positive) if rectify else (out, mean, variance)
 
 
@@ -94,10 +90,8 @@ def _gradients(
     g, x, mean, var, weight = (runtime.contiguous(a) for a in (g, x, mean, var, weight))
     terms, *grads = _sums(launcher, g, x, mean, var, weight, positive, eps)
     out = launcher.empty(x.shape)
-    launcher.each(
-        _UNIT, "batch_norm_input_grad", x.size, g, x, mean, terms, positive, out,
-        np.int64(x.size), np.int32(weight.size),
-    )  # fmt: skip
+    arrays, images = (g, x, mean, terms, positive, out), (g, x, positive, out)
+    _each(launcher, "batch_norm_input_grad", arrays, images)
     return (out, *grads)
 
 
@@ -114,32 +108,64 @@ def _launcher(runtime: Runtime, x: Any, vector: Any) -> Launcher:
     return Launcher(runtime, x.dtype, vector.dtype.name if wider else "")
 
 
-def _partial(launcher: Launcher, kernel: str, count: int, arrays: Any) -> Any:
+def _packed(launcher: Launcher, images: Any) -> int:
+    """How many neighbours a thread has: as many as 16 bytes hold, where the images allow that."""
+    width = ALIGNED // launcher.dtype.itemsize
+    there = [a for a in images if a is not NOWHERE]
+    fits = there[0].shape[-1] % width == 0
+    aligned = all(launcher.runtime.pointer(a) % ALIGNED == 0 for a in there)
+    return width if fits and aligned else 1
+
+
+def _each(launcher: Launcher, kernel: str, arrays: Any, images: Any) -> None:
+    """Launch a kernel that walks over the elements of *images*, some by each thread."""
+    width, size = _packed(launcher, images), images[0].size
+    threads = launcher.runtime.threads
+    blocks = min(-(-size // (width * threads)), launcher.runtime.enough_blocks)
+    launcher.grid(
+        _UNIT, kernel, (blocks,), threads, *arrays, np.int64(size), np.int32(images[0].shape[-1]),
+        np.int32(width > 1),
+    )  # fmt: skip
+
+
+def _partial(launcher: Launcher, kernel: str, count: int, arrays: Any, images: Any = None) -> Any:
     """Reduce pieces of the rows of the first of *arrays*: (pieces, count, C)."""
     channels, threads = arrays[0].shape[-1], min(_THREADS, launcher.runtime.threads)
-    rows = arrays[0].size // channels
-    lanes = min(32, 1 << (channels - 1).bit_length())
-    wide, lines = -(-channels // lanes), threads // lanes
+    rows, width = arrays[0].size // channels, _packed(launcher, images or arrays)
+    groups = channels // width
+    lanes = min(32, 1 << (groups - 1).bit_length())
+    wide, lines = -(-groups // lanes), threads // lanes
     # A thread sums at least eight rows: joining costs more than that.
     pieces = max(min(rows // (8 * lines), launcher.runtime.enough_blocks // wide, 512), 1)
     partial = launcher.runtime.empty((pieces, count, channels), launcher.accumulator)
     launcher.grid(
         _UNIT, kernel, (wide, pieces), threads, *arrays, partial, np.int64(rows),
-        np.int32(channels), np.int32(lanes),
+        np.int32(channels), np.int32(lanes), np.int32(width > 1),
     )  # fmt: skip
     return partial
+
+
+def _join(launcher: Launcher, kernel: str, partial: Any, *arguments: Any, eps: float) -> None:
+    """Launch the kernel that joins the pieces; blocks of a few channels, and many lines."""
+    pieces, _, channels = partial.shape
+    threads = min(_THREADS, launcher.runtime.threads)
+    launcher.grid(
+        _UNIT, kernel, (-(-channels // _JOINED),), threads, partial, *arguments, np.int32(pieces),
+        np.int32(channels), np.int32(_JOINED), launcher.scalar(eps),
+    )  # fmt: skip
 
 
 def _sums(
     launcher: Launcher, g: Any, x: Any, mean: Any, var: Any, weight: Any, positive: Any, eps: float
 ) -> tuple[Any, Any, Any]:
     """The terms of the gradient in x, if there is a weight; the gradients of weight and bias."""
-    partial = _partial(launcher, "batch_norm_grad_partial", 2, (g, x, mean, positive))
+    arrays, images = (g, x, mean, positive), (g, x, positive)
+    partial = _partial(launcher, "batch_norm_grad_partial", 2, arrays, images)
     terms = launcher.runtime.empty((3, mean.size), launcher.accumulator)
     weight_grad, bias_grad = (launcher.runtime.empty(mean.shape, mean.dtype) for _ in range(2))
-    launcher.each(
-        _UNIT, "batch_norm_grad_finish", mean.size, partial, var, weight, terms, weight_grad,
-        bias_grad, np.int64(x.size // mean.size), np.int32(partial.shape[0]), np.int32(mean.size),
-        launcher.scalar(eps),
+    rows = np.int64(x.size // mean.size)
+    _join(
+        launcher, "batch_norm_grad_finish", partial, var, weight, terms, weight_grad, bias_grad,
+        rows, eps=eps,
     )  # fmt: skip
     return terms, weight_grad, bias_grad

@@ -6,13 +6,15 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-#: dtype → the lines that choose what arrays hold and what is computed with.
+#: dtype → the lines that choose what arrays hold, what is computed with, how many elements lie in
+#: 16 bytes, and an integer that has as many bytes as these are elements.
 STORAGE = {
-    "float32": "#define ACCUM float",
-    "float64": "#define ACCUM double",
-    "float16": "#define STORAGE_HALF\n#define ACCUM float",
-    "bfloat16": "#define STORAGE_BFLOAT16\n#define ACCUM float",
-}
+    "float32": "#define ACCUM float\n#define WIDTH 4\n#define MARKS unsigned",
+    "float64": "#define ACCUM double\n#define WIDTH 2\n#define MARKS unsigned short",
+    "float16": "#define STORAGE_HALF\n#define ACCUM float\n#define WIDTH 8\n#define MARKS size_t",
+    "bfloat16":
+        "#define STORAGE_BFLOAT16\n#define ACCUM float\n#define WIDTH 8\n#define MARKS size_t",
+}  # fmt: skip
 #: Further types of a unit, by dtype: the labels of the classification, and what normalization has
 #: for each channel, where that is wider than the images.
 LABELS = {"int32": "int", "int64": "long long"}

@@ -47,9 +47,21 @@ extern "C" __global__ void columns_to_image(const STORAGE* columns, STORAGE* x, 
     }
 }
 
-// out (columns, rows) = x (rows, columns). For weights, which stay in the second-level cache: reads
-// are scattered, writes are not.
-extern "C" __global__ void transpose(const STORAGE* x, STORAGE* out, Index count, int rows,
-                                     int columns) {
-    FOR_EACH(i, count) out[i] = x[(Index)rest(i, rows) * columns + quotient(i, rows)];
+// out (columns, rows) = x (rows, columns), by squares of 32 that are turned in shared memory: both
+// reads and writes are of neighbours. A block has as many lines of 32 threads as it likes.
+extern "C" __global__ void transpose(const STORAGE* x, STORAGE* out, int rows, int columns) {
+    __shared__ STORAGE square[32][33];
+    int lane = threadIdx.x % 32, line = threadIdx.x / 32, lines = blockDim.x / 32;
+    int across = (columns + 31) / 32, squares = across * ((rows + 31) / 32);
+    for (int s = blockIdx.x; s < squares; s += gridDim.x) {
+        int row = s / across * 32, column = s % across * 32;
+        for (int k = line; k < 32; k += lines)
+            if (row + k < rows && column + lane < columns)
+                square[k][lane] = x[(Index)(row + k) * columns + column + lane];
+        __syncthreads();
+        for (int k = line; k < 32; k += lines)
+            if (column + k < columns && row + lane < rows)
+                out[(Index)(column + k) * rows + row + lane] = square[lane][k];
+        __syncthreads();
+    }
 }

@@ -23,8 +23,8 @@ from agnostic_dl_cupy.templates import Variant
 
 #: Kernels whose threads meet.
 _MEET = (
-    "batch_norm_partial", "batch_norm_grad_partial",
-    "softmax_cross_entropy", "softmax_cross_entropy_grad",
+    "batch_norm_partial", "batch_norm_finish", "batch_norm_grad_partial", "batch_norm_grad_finish",
+    "softmax_cross_entropy", "softmax_cross_entropy_grad", "transpose",
 )  # fmt: skip
 
 
