@@ -175,14 +175,19 @@ def test_libraries_are_called_with_the_arrays_device_current(runtime, library):
     assert noted == ["enter", "create", "gemm", "leave"]
 
 
-@pytest.mark.parametrize("count", [1, 3, 20])
-def test_packing_is_one_copy_for_each_array(bound, count):
-    arrays = [normal(2, 3, k + 1)[:, ::-1] for k in range(count)] + [np.array(5, "float32")]
+@pytest.mark.parametrize(("count", "launches"), [(1, 1), (20, 1), (127, 1), (300, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64"])
+def test_packing_is_one_launch_for_many_arrays(runtime, bound, count, launches, dtype):
+    arrays = [normal(2, 3, k % 40 + 1)[:, ::-1].astype(dtype) for k in range(count)]
+    arrays[1:1] = [np.array(5, dtype), np.zeros((0, 2), dtype)]
 
     class NoConcat:
         """Of more than eight arrays CuPy's concat sends a table from the host."""
 
     got = bound["pack"](NoConcat, *arrays)
+    # Dtypes without kernels are copied array by array.
+    assert len(runtime.calls) == (0 if dtype == "int64" else launches)
+    assert got.dtype == dtype
     np.testing.assert_array_equal(got, PRIMITIVES["pack"].forward(xp, *arrays))
     assert bound["pack"](NoConcat, normal(2), normal(2).astype("f8")) is NotImplemented
 

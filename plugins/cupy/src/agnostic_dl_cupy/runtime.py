@@ -52,7 +52,7 @@ class Runtime(Protocol):
     def launch(
         self, variant: Variant, kernel: str, grid: Sequence[int], threads: int, arguments: Any
     ) -> None:
-        """Queue a kernel; arguments are arrays and NumPy scalars."""
+        """Queue a kernel; arguments are arrays, NumPy scalars and records of NumPy's."""
 
 
 class CupyRuntime:

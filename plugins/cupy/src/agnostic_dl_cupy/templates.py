@@ -29,7 +29,11 @@ UNITS = {
     ),
     "classification": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
     "windows": ("image_to_columns", "columns_to_image", "transpose"),
+    "storage": ("pack",),
 }  # fmt: skip
+
+#: Arrays that one launch lays end to end.
+TABLE = 128
 
 #: nvrtc's options; -fmad stays on: what is compared with references is compared to rounding.
 OPTIONS = ("--std=c++17",)
@@ -63,7 +67,7 @@ def _further(unit: str, dtype: str) -> tuple[str, ...]:
 def source(variant: Variant) -> str:
     """The CUDA source of one compilation, whole: nothing but CUDA's own headers is included."""
     unit, dtype, labels = variant
-    lines = [STORAGE[dtype]]
+    lines = [STORAGE[dtype], f"#define TABLE {TABLE}"]
     if labels:
         name, kinds = ("LABEL", LABELS) if unit == "classification" else ("VECTOR", VECTORS)
         lines.append(f"#define {name} {kinds[labels]}")

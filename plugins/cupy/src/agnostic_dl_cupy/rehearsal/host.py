@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from agnostic_dl_cupy import templates
+from agnostic_dl_cupy.storage import TABLE
 from agnostic_dl_cupy.templates import Variant
 
 #: Kernels whose threads meet.
@@ -84,7 +85,7 @@ def require_widths(variant: Variant, kernel: str, arguments: Sequence[Any]) -> N
     CUDA copies as many bytes as a parameter has, from wherever it is told to: of a plain number of
     Python's that would be half a double.
     """
-    given = [8 if isinstance(a, np.ndarray) else getattr(a, "nbytes", 0) for a in arguments]
+    given = [8 if _is_address(a) else getattr(a, "nbytes", 0) for a in arguments]
     wanted = _widths(variant, kernel)
     if given != wanted:
         raise TypeError(f"{kernel} takes parameters of {wanted} bytes, got {given}")
@@ -98,15 +99,20 @@ def _widths(variant: Variant, kernel: str) -> list[int]:
         text = text.replace(name, inner)
     (inside,) = re.findall(rf"__global__ void {kernel}\(([^)]*)\)", text)
     number = 8 if variant.dtype == "float64" else 4
-    sizes = {"Index": 8, "int": 4, "unsigned": 4, "ACCUM": number}
-    return [8 if "*" in part else sizes[part.split()[0]] for part in inside.split(",")]
+    sizes = {"Index": 8, "int": 4, "unsigned": 4, "ACCUM": number, "Table": TABLE.itemsize}
+    return [8 if "*" in part else sizes[part.split()[-2]] for part in inside.split(",")]
+
+
+def _is_address(argument: Any) -> bool:
+    """Whether the kernel is given where an array is; of a record it is given the bytes."""
+    return isinstance(argument, np.ndarray) and argument.dtype.names is None
 
 
 def _cell(argument: Any) -> Any:
     """One element that holds the argument as a kernel is given it: an address or a number."""
-    if isinstance(argument, np.ndarray):
+    if _is_address(argument):
         return np.array([argument.ctypes.data], dtype=np.uint64)
-    return np.array([argument])
+    return np.array([argument], dtype=argument.dtype)
 
 
 def host_source(variant: Variant) -> str:

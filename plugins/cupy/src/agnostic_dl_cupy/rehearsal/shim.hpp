@@ -14,6 +14,7 @@ static std::barrier<>* meeting;
 
 #define __global__
 #define __device__
+#define __grid_constant__
 #define __shared__ static
 #define __syncthreads() meeting->arrive_and_wait()
 using std::exp;
