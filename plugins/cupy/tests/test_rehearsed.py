@@ -11,7 +11,7 @@ import pytest
 import agnostic_dl as adl
 from agnostic_dl.primitives import PRIMITIVES
 from agnostic_dl.testing import kernels as kit
-from agnostic_dl_cupy import kernels, normalization, templates
+from agnostic_dl_cupy import kernels, reduction, templates
 from agnostic_dl_cupy.blas import Blas
 from agnostic_dl_cupy.rehearsal import host
 from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
@@ -105,12 +105,32 @@ def test_batch_norm_moves_neighbours_at_once_where_it_can(dtype, channels, start
     x, g, (weight, bias) = images(0), images(1), (normal(channels, dtype=dtype) for _ in range(2))
     launcher = Launcher(RUNTIME, dtype)
     width = 1 if start else 16 // x.itemsize
-    assert normalization._packed(launcher, (x, normalization.NOWHERE, g)) == width
+    assert reduction.packed(launcher, (x, reduction.NOWHERE, g)) == width
     _, mean, var, positive = same("batch_norm_relu", x, weight, bias, eps=1e-5, tolerance=tolerance)
     given = (g, x, mean, var, weight, positive)
     same("batch_norm_relu_gradients", *given, eps=1e-5, tolerance=tolerance)
     same("batch_norm_gradients", *given[:5], eps=1e-5, tolerance=tolerance)
-    assert normalization._packed(launcher, (x[:, 1:],)) == 1
+    assert reduction.packed(launcher, (x[:, 1:],)) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1000, 1), (37, 5), (8, 6, 6, 70), (3000, 16), (2, 33)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_over_rows(shape, dtype):
+    tolerance = {"float32": 5e-6, "float64": 1e-13}[dtype]
+    x, rows = normal(*shape, dtype=dtype), tuple(range(len(shape) - 1))
+    for keepdims in (False, True):
+        static = {"dtype": None, "keepdims": keepdims, "tolerance": tolerance}
+        same("sum", x, axis=rows, **static)
+        same("sum", x[::-1], axis=tuple(a - len(shape) for a in rows[::-1]), **static)
+    if len(rows) == 1:
+        same("sum", x, axis=0, dtype=None, keepdims=False, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("static", [{"axis": 1}, {"axis": None}, {"axis": 0, "dtype": "float64"}])
+def test_other_sums_are_cupys(static):
+    static = {"dtype": None, "keepdims": False, **static}
+    assert KERNELS["sum"](None, normal(5, 4), **static) is NotImplemented
+    assert KERNELS["sum"](None, np.ones((5, 4), int), **static) is NotImplemented
 
 
 def test_relu_in_batch_norm_keeps_nan_and_holds_it_for_not_positive():

@@ -13,6 +13,7 @@ from agnostic_dl_cupy import (
     elementwise,
     normalization,
     pooling,
+    reduction,
     storage,
 )
 from agnostic_dl_cupy.blas import Blas
@@ -31,6 +32,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "relu_grad": elementwise.relu_grad,
     "dropout_mask": elementwise.dropout_mask,
     "pack": storage.pack,
+    "sum": reduction.sum_over_rows,
     "max_pool2d": pooling.max_pool2d,
     "max_pool2d_grad": pooling.max_pool2d_grad,
     "avg_pool2d": pooling.avg_pool2d,

@@ -2,8 +2,6 @@
 // meet in shared memory. LABEL is the labels' type. A label that is no class has probability 0 of
 // being anything: it adds nothing, as in the reference.
 
-#define BLOCK 128
-
 // Largest of the lanes' numbers, or their sum, in all of them.
 __device__ inline ACCUM reduce(ACCUM* shared, ACCUM value, int lanes, bool largest) {
     int lane = threadIdx.x % lanes;
@@ -41,7 +39,7 @@ __device__ inline ACCUM reduce(ACCUM* shared, ACCUM value, int lanes, bool large
 extern "C" __global__ void softmax_cross_entropy(const STORAGE* logits, const LABEL* labels,
                                                  STORAGE* out, Index rows, int classes,
                                                  int lanes) {
-    __shared__ ACCUM shared[BLOCK];
+    __shared__ ACCUM shared[128];
     FOR_EACH_ROW {
         SOFTMAX
         if (lane == 0 && row < rows) {
@@ -55,7 +53,7 @@ extern "C" __global__ void softmax_cross_entropy(const STORAGE* logits, const LA
 extern "C" __global__ void softmax_cross_entropy_grad(const STORAGE* g, const STORAGE* logits,
                                                       const LABEL* labels, STORAGE* out, Index rows,
                                                       int classes, int lanes) {
-    __shared__ ACCUM shared[BLOCK];
+    __shared__ ACCUM shared[128];
     FOR_EACH_ROW {
         SOFTMAX
         for (int k = lane; k < width; k += lanes) {

@@ -3,8 +3,6 @@
 // A block is *lanes* neighbours wide; blockIdx.x counts them, blockIdx.y pieces. Where *packed*,
 // each thread has WIDTH neighbouring channels, which lie in 16 bytes that begin at a multiple of 16.
 
-#define BLOCK 256
-
 // What there is for each channel: as the images, or VECTOR beside short ones.
 #ifdef VECTOR
 __device__ inline ACCUM load_vector(VECTOR value) { return value; }
@@ -14,15 +12,6 @@ typedef STORAGE VECTOR;
 __device__ inline ACCUM load_vector(VECTOR value) { return load(value); }
 __device__ inline VECTOR store_vector(ACCUM value) { return store(value); }
 #endif
-
-// W neighbours of an array: one, or the 16 bytes that they fill, moved at once.
-template <int W> struct alignas(W == 1 ? sizeof(STORAGE) : 16) Pack { STORAGE at[W]; };
-template <int W> __device__ inline Pack<W> fetch(const STORAGE* from) {
-    return *(const Pack<W>*)from;
-}
-template <int W> __device__ inline void put(STORAGE* to, const Pack<W>& pack) {
-    *(Pack<W>*)to = pack;
-}
 
 // One byte of truth for each of W neighbours. Without an array of them all are true.
 template <int W> __device__ inline MARKS marks(const unsigned char* positive, Index i) {
@@ -65,9 +54,6 @@ template <class Number> __device__ inline void meet(Number* one, Number* other, 
         __syncthreads();
     }
 }
-
-#define PLACE                                                                                   \
-    int lane = threadIdx.x % lanes, line = threadIdx.x / lanes, lines = blockDim.x / lanes;
 
 // Welford's recurrence in each thread; partial (pieces, 3, channels): count, mean, deviations.
 template <int W>

@@ -38,3 +38,18 @@ __device__ inline int rest(Index i, int n) {
 }
 
 #define FOR_EACH(i, count) for (Index i = THIS_THREAD; i < (count); i += ALL_THREADS)
+
+// W neighbours of an array: one, or the 16 bytes that they fill, moved at once.
+template <int W> struct alignas(W == 1 ? sizeof(STORAGE) : 16) Pack { STORAGE at[W]; };
+template <int W> __device__ inline Pack<W> fetch(const STORAGE* from) {
+    return *(const Pack<W>*)from;
+}
+template <int W> __device__ inline void put(STORAGE* to, const Pack<W>& pack) {
+    *(Pack<W>*)to = pack;
+}
+
+// Reductions: a block is *lanes* neighbours (a power of two) wide, and has lines of these.
+#define BLOCK 256
+#define PLACE                                                                                   \
+    int lane = threadIdx.x % lanes, line = threadIdx.x / lanes, lines = blockDim.x / lanes;
+
