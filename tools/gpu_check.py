@@ -30,8 +30,8 @@ from typing import IO, Any
 #: Phases that share the device → the most seconds that each may take.
 TOGETHER = {
     "transfers": 60, "kernels": 90, "generated": 90, "convolutions": 110, "products": 60,
-    "replay": 60, "graphs": 90, "mixed": 90, "devices": 60, "conformance": 150, "training": 110,
-    "mnist": 110,
+    "replay": 60, "graphs": 90, "mixed": 90, "devices": 60, "conformance": 155,
+    "kernel_conformance": 110, "training": 130, "mnist": 110,
 }  # fmt: skip
 #: Phases that have it for themselves. The first one comes before those that share it.
 ALONE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from gpu_checks import environment, exactness, mixed, speed, steps, training
+from gpu_checks import conformance, environment, exactness, mixed, speed, steps, training
 from gpu_checks.bench import Bench
 
 import agnostic_dl as adl
@@ -13,9 +13,9 @@ import agnostic_dl as adl
 PHASES = {f.__name__: f for f in (
     environment.environment, environment.transfers, exactness.kernels, exactness.generated,
     exactness.convolutions, exactness.products, training.replay, training.graphs, mixed.mixed,
-    environment.devices, exactness.conformance, training.training, training.mnist, speed.adam,
-    speed.convolution_speed, steps.launch_bound, steps.resnet18, steps.resnet18_compiled,
-    environment.suite,
+    environment.devices, conformance.conformance, conformance.kernel_conformance,
+    training.training, training.mnist, speed.adam, speed.convolution_speed, steps.launch_bound,
+    steps.resnet18, steps.resnet18_compiled, environment.suite,
 )}  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from cudnn_plans import SHAPES
 import agnostic_dl as adl
 from agnostic_dl.extend import CHAIN, PRIMITIVES, chained
 from agnostic_dl.primitives.program import interpret
-from agnostic_dl.testing import kernels as kit
 from agnostic_dl.testing.programs import update_program
 from agnostic_dl_cupy.codegen import ChainKernel, accepts
 from gpu_checks.bench import Bench, within
@@ -236,12 +235,3 @@ def _input(name: str, value: Any) -> Any:
 def _ulps(one: Any, other: Any) -> int:
     gap = np.abs(one.astype(np.float64) - other) / np.spacing(np.abs(other)).astype(np.float64)
     return int(np.max(gap, initial=0))
-
-
-def conformance(bench: Bench) -> dict[str, Any]:
-    """The kits for backend and kernels; rehearsed: the kernels' calls alone."""
-    if not bench.dry:
-        reports = (adl.testing.check_backend("cupy"), adl.testing.check_kernels("cupy"))
-        return {"reports": [str(report) for report in reports]}
-    subject = kit.Subject(bench.backend, bench.backend.kernels)
-    return {name: kit.compare_kernel(subject, name) for name in sorted(subject.kernels)}
