@@ -112,6 +112,10 @@ class Run:
         for name in failed:
             lines = self.records[name].get("error", "").strip().splitlines()
             print(f"{name}: {lines[-1] if lines else self.summary[name]}")
+        for name, record in self.records.items():
+            short = [] if self.arguments.dry else missed(record.get("result", {}))
+            if short:
+                print(f"{name}: short of the aim in {', '.join(short)}")
         passed = len(self.summary) - len(failed)
         print(f"{passed} of {len(self.summary)} phases passed; see {self.arguments.out}")
         return int(bool(failed))
@@ -168,6 +172,13 @@ def outcome(code: int | None, out: str, errors: str) -> Record:
     record["error"] = errors[-4000:]
     notes = [line["so far"] for line in found if "so far" in line]
     return record | ({"so far": notes[-1]} if notes else {})
+
+
+def missed(found: Any) -> list[str]:
+    """The names of what is short of its aim, anywhere in a result."""
+    if not isinstance(found, dict):
+        return []
+    return [*found.get("missed", []), *(n for part in found.values() for n in missed(part))]
 
 
 def parsed(line: str) -> dict[str, Any] | None:

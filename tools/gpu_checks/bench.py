@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -154,3 +154,10 @@ def within(gaps: dict[str, float], dtype: str) -> dict[str, float]:
     if off:
         raise AssertionError(f"{dtype}: off by more than {LIMITS[dtype]:.1e}: {off}")
     return gaps
+
+
+def aims(found: Mapping[str, float], **least: float) -> dict[str, Any]:
+    """What those of these figures that there are shall reach at least, and which do not."""
+    wanted = {name.replace("_", " "): value for name, value in least.items()}
+    wanted = {name: value for name, value in wanted.items() if name in found}
+    return {"aims": wanted, "missed": [n for n in wanted if not found[n] >= wanted[n]]}

@@ -16,7 +16,7 @@ from agnostic_dl.testing.programs import update_program
 from agnostic_dl_cupy import tf32
 from agnostic_dl_cupy.codegen import ChainKernel, accepts
 from gpu_checks import peer
-from gpu_checks.bench import LIMITS, Bench
+from gpu_checks.bench import LIMITS, Bench, aims
 from gpu_checks.exactness import CONV, launch
 
 #: Read: parameter, gradient and two moments; written: parameter and moments; four bytes each.
@@ -45,7 +45,7 @@ def adam(bench: Bench) -> dict[str, Any]:
     }  # fmt: skip
     if others:
         result |= {"torch seconds": others[0], "ratio": others[0] / ours}
-    return result
+    return result | aims(result, share_of_the_copy_bandwidth=0.9, ratio=1.0)
 
 
 def _our_adam(bench: Bench, size: int) -> tuple[dict[str, Any], Callable[[], None]]:
@@ -123,7 +123,10 @@ def convolution_speed(bench: Bench) -> dict[str, Any]:
             rows |= _one_shape(bench, torch, dtype, *shape)
             bench.note(result | {dtype: rows})
         result[dtype] = rows | _summary(rows)
-    return result
+    every = {f"{d} {n}": row for d in ("bfloat16", "tf32") for n, row in result.get(d, {}).items()
+             if isinstance(row, dict)}  # fmt: skip
+    result |= (summary := _summary(every))
+    return result | aims(summary, geometric_mean=0.95, lowest=0.8)
 
 
 def _summary(rows: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import agnostic_dl as adl
 from agnostic_dl_cupy import tf32
 from gpu_checks import peer
-from gpu_checks.bench import Bench
+from gpu_checks.bench import Bench, aims
 
 Step = Callable[[], Any]
 #: How far the losses of the first steps may be apart, relative to the first: by precision.
@@ -87,7 +87,7 @@ def launch_bound(bench: Bench) -> dict[str, Any]:
     bench.note(result)
     result["host seconds"] = {n: bench.host_seconds(step) for n, step in steps.items()}
     result["ratios"] = {n: t / seconds["ours"] for n, t in seconds.items() if n != "ours"}
-    return result
+    return result | aims(result["ratios"], **{"torch, eager": 3.0, "torch, CUDAGraph": 0.95})
 
 
 def resnet18(bench: Bench) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _in(
         result["seconds"] = seconds = _timed(problem, steps, inner=3)
     result["images per second"] = {n: len(problem.y) / t for n, t in seconds.items()}
     result["ratios"] = {n: t / seconds["ours"] for n, t in seconds.items() if n != "ours"}
-    return result
+    return result | aims(result["ratios"], **{"torch, eager": 1.1, "torch, compiled": 0.85})
 
 
 def _ours(problem: Problem, short: bool) -> Step:

@@ -102,7 +102,7 @@ def training(bench: Bench) -> dict[str, Any]:
     """Losses of the same 100 steps here and on NumPy: within 1e-4 relative.
 
     Every few steps the run here goes on from NumPy's state: rounding that differs in the last place
-    grows from step to step, to 1e-2 over 100 steps of adam-paper-cnn between NumPy with and without
+    grows from step to step, to 3e-3 over 100 steps of adam-paper-cnn between NumPy with and without
     oneDNN. What becomes of it without that is reported.
     """
     result: dict[str, Any] = {}

@@ -134,6 +134,7 @@ def test_asvs_suite_runs_where_git_has_left_nothing_too(tool, monkeypatch, tmp_p
 #: What phases may do, as scripts in their place.
 SCRIPTS = {
     "good": "print('{\"found\": 1}'); print('goodbye from a library')",
+    "slow": "print('{\"bfloat16\": {\"aims\": {\"ratio\": 1}, \"missed\": [\"ratio\"]}}')",
     "absent": "print('{\"skipped\": \"there is no device\"}')",
     "raises": "print('{\"so far\": {\"half\": 1}}', flush=True); import nothing_of_that_name",
     "dies": "import os; os.abort()",
@@ -171,7 +172,7 @@ def test_whatever_becomes_of_a_phase_the_others_findings_are_kept(
     code, records = run_scripts(tool, monkeypatch, tmp_path, alone)
     assert code == 1
     assert {n: r["status"] for n, r in records.items()} == {
-        "good": "ok", "absent": "skipped", "raises": "failed", "dies": "failed",
+        "good": "ok", "slow": "ok", "absent": "skipped", "raises": "failed", "dies": "failed",
         "silent": "failed", "hangs": "timed out", "noise": "failed",
     }  # fmt: skip
     assert records["good"]["result"] == {"found": 1}
@@ -179,7 +180,8 @@ def test_whatever_becomes_of_a_phase_the_others_findings_are_kept(
     assert records["hangs"]["so far"] == [1, 2]
     said = capsys.readouterr().out
     assert "raises: ModuleNotFoundError: No module named 'nothing_of_that_name'" in said
-    assert said.splitlines()[-1].startswith("2 of 7 phases passed")
+    assert "slow: short of the aim in ratio" in said
+    assert said.splitlines()[-1].startswith("3 of 8 phases passed")
     child = int((tmp_path / "child").read_text())
     assert any(is_gone(child) or time.sleep(0.05) for _ in range(100))
 
@@ -199,7 +201,7 @@ def test_what_there_is_no_time_for_is_not_begun_and_no_success(tool, monkeypatch
 
 
 def test_a_phase_that_ends_well_is_no_failure(tool, monkeypatch, tmp_path):
-    for name in [name for name in SCRIPTS if name not in ("good", "absent")]:
+    for name in [name for name in SCRIPTS if name not in ("good", "slow", "absent")]:
         monkeypatch.delitem(SCRIPTS, name)
     assert run_scripts(tool, monkeypatch, tmp_path)[0] == 0
 

@@ -17,6 +17,7 @@ from agnostic_dl_cupy.graph import CudaDevice
 from agnostic_dl_cupy.graph.passes import guarded
 from agnostic_dl_cupy.rehearsal import host
 from agnostic_dl_cupy.rehearsal.backend import RehearsalBackend
+from agnostic_dl_cupy.rehearsal.device import FakeDevice
 
 
 class Stream:
@@ -207,3 +208,32 @@ def test_a_program_without_a_guard_is_as_it_was():
     step = adl.train_step(model, "cross_entropy", adl.optimizer("sgd"))
     program = adl.program(step, np.zeros((2, 6, 6, 2), np.float32), np.zeros(2, np.int64))
     assert guarded(program) is program
+
+
+@pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+def test_how_many_launches_a_captured_step_of_lenet_is(monkeypatch):
+    """What the launch-bound step is made of; docs/cupy.md has the sum."""
+    backend, real = RehearsalBackend(), FakeDevice.capture
+    counted = {}
+
+    def capture(device, function):
+        noted = backend.runtime.calls, backend.cublas.calls, backend.cudnn.calls, device.log
+        before = [len(log) for log in noted]
+        found = real(device, function)
+        own, products, plans, log = (
+            [c if isinstance(c, str) else c[0] for c in log[start:]]
+            for log, start in zip(noted, before, strict=True)
+        )
+        counted.update(
+            own=len(own), products=products.count("gemm"), chains=log.count("launch"),
+            plans=sum(c.startswith("execute") for c in plans), others=log.count("mean"),
+        )  # fmt: skip
+        return found
+
+    monkeypatch.setattr(FakeDevice, "capture", capture)
+    with adl.use_backend(backend):
+        model = adl.models.create("lenet", input_shape=(28, 28, 1), classes=10).init(0)
+        step = adl.train_step(model, "cross_entropy", adl.optimizer("adam"))
+        for _ in range(3):
+            step(np.zeros((4, 28, 28, 1), np.float32), np.zeros(4, np.int64))
+    assert counted == {"own": 26, "products": 6, "chains": 2, "plans": 5, "others": 1}

@@ -28,7 +28,10 @@ def sum_over_rows(
         return NotImplemented
     launcher, x = Launcher(runtime, x.dtype), runtime.contiguous(x)
     partial = pieces(launcher, _UNIT, "sum_partial", (x.shape[-1],), (x,))
-    out = launcher.empty((*[1] * (x.ndim - 1), x.shape[-1]) if keepdims else x.shape[-1:])
+    shape = (*[1] * (x.ndim - 1), x.shape[-1]) if keepdims else x.shape[-1:]
+    if len(partial) == 1 and partial.dtype == x.dtype:
+        return partial.reshape(shape)
+    out = launcher.empty(shape)
     join(launcher, _UNIT, "sum_finish", partial, out)
     return out
 
@@ -59,8 +62,9 @@ def pieces(
     groups = channels // width
     lanes = min(32, 1 << (groups - 1).bit_length())
     wide, lines = -(-groups // lanes), threads // lanes
-    # A thread sums at least eight rows: joining costs more than that.
+    # A thread sums at least eight rows, and few rows are one piece: joining costs more than that.
     count = max(min(rows // (8 * lines), launcher.runtime.enough_blocks // wide, 512), 1)
+    count = count if rows > 64 * lines else 1
     partial = launcher.runtime.empty((count, *shape), launcher.accumulator)
     launcher.grid(
         unit, kernel, (wide, count), threads, *arrays, partial, np.int64(rows),
