@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import warnings
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
@@ -12,8 +13,9 @@ import pytest
 
 import agnostic_dl as adl
 from agnostic_dl import nn
-from agnostic_dl.extend import Value
-from agnostic_dl_cupy.graph import CudaDevice
+from agnostic_dl.errors import CaptureWarning
+from agnostic_dl.extend import Instruction, Program, Value
+from agnostic_dl_cupy.graph import CudaDevice, GraphPlan
 from agnostic_dl_cupy.graph.passes import guarded
 from agnostic_dl_cupy.rehearsal import host
 from agnostic_dl_cupy.rehearsal.backend import RehearsalBackend
@@ -237,3 +239,34 @@ def test_how_many_launches_a_captured_step_of_lenet_is(monkeypatch):
         for _ in range(3):
             step(np.zeros((4, 28, 28, 1), np.float32), np.zeros(4, np.int64))
     assert counted == {"own": 26, "products": 6, "chains": 2, "plans": 5, "others": 1}
+
+
+@pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+def test_a_step_that_is_checked_is_captured_too():
+    """Its guard is a product of the gradients, which CuPy would refuse to compute in a capture."""
+    with adl.use_backend(RehearsalBackend()), warnings.catch_warnings():
+        warnings.simplefilter("error", CaptureWarning)
+        model = adl.models.create("lenet", input_shape=(8, 8, 1), classes=10).init(0)
+        step = adl.train_step(model, "cross_entropy", adl.optimizer("adam"), check=True)
+        for _ in range(4):
+            step(np.ones((2, 8, 8, 1), np.float32), np.zeros(2, np.int64))
+    assert step.captured
+
+
+@pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+def test_what_cupy_leaves_to_cublas_is_not_captured_and_the_warning_names_it():
+    """A product whose batches are broadcast: our kernel declines it."""
+    backend = RehearsalBackend()
+    sizes = ((2, 3, 4), (1, 4, 5), (2, 3, 5))
+    program = Program(
+        {n: Value(shape, "float32") for n, shape in enumerate(sizes)},
+        (Instruction("matmul", (0, 1), (2,)),), {"x": 0, "y": 1}, {"out": 2}, {},
+    )  # fmt: skip
+    plan = GraphPlan(program, FakeDevice(backend.xp, kernels=backend.kernels))
+    draw = np.random.default_rng(0)
+    x, y = (draw.standard_normal(shape, dtype=np.float32) for shape in sizes[:2])
+    for _ in range(2):
+        plan.run({"x": x, "y": y})
+    with pytest.warns(CaptureWarning, match="matmul: calling cuBLAS"):
+        found = plan.run({"x": x, "y": y})["out"]
+    np.testing.assert_allclose(found, x @ y, rtol=1e-6)

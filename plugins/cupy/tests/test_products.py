@@ -72,7 +72,7 @@ def test_products_of_every_layout(bound, x, y):
 
 
 def test_products_that_are_declined(bound):
-    assert bound["matmul"](xp, normal(4), normal(4, 5)) is NotImplemented
+    assert bound["matmul"](xp, normal(4), normal(3, 5)) is NotImplemented
     assert bound["matmul"](xp, normal(3, 4), normal(3, 5)) is NotImplemented
     assert bound["matmul"](xp, normal(3, 0), normal(0, 5)) is NotImplemented
     assert bound["matmul"](xp, normal(2, 3, 4), normal(3, 4, 5)) is NotImplemented
@@ -196,3 +196,27 @@ def test_packing_is_one_launch_for_many_arrays(runtime, bound, count, launches, 
 def test_transposition(runtime, shape):
     matrix = normal(*shape)
     np.testing.assert_array_equal(convolution.transpose(runtime, matrix), matrix.T)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000, 4099, 100_003])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("start", [0, 1], ids=["aligned", "not aligned"])
+def test_the_product_of_two_vectors_is_not_cublass(bound, library, size, dtype, start):
+    """A step's guard asks by it whether all gradients are finite."""
+    draw = np.random.default_rng(size)
+    x, y = (draw.standard_normal(size + start).astype(dtype)[start:] for _ in range(2))
+    got = bound["matmul"](xp, x, y)
+    assert (got.shape, got.dtype) == ((), x.dtype)
+    scale = float(np.abs(x.astype("f8")) @ np.abs(y.astype("f8")))
+    exact = float(x.astype("f8") @ y.astype("f8"))
+    assert abs(float(got) - exact) <= {"float32": 1e-6, "float64": 1e-14}[dtype] * scale
+    assert library.calls == []
+    x[size // 2] = np.nan
+    assert np.isnan(bound["matmul"](xp, x, y))
+
+
+@pytest.mark.parametrize(("left", "right"), [((3, 5), (5,)), ((2, 3, 5), (5,)), ((5,), (5, 4))])
+def test_products_with_a_vector_are_cublass(bound, left, right):
+    same(bound, "matmul", normal(*left), normal(*right))
+    assert bound["matmul"](xp, normal(4), normal(5)) is NotImplemented
+    assert bound["matmul"](xp, normal(5), normal(2, 5, 3)) is NotImplemented

@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from agnostic_dl_cupy import reduction
 from agnostic_dl_cupy.blas import Blas, Matrix, Product
 from agnostic_dl_cupy.elementwise import add_bias
 from agnostic_dl_cupy.runtime import Runtime, supported
 
 
 def matmul(runtime: Runtime, blas: Blas, xp: Any, x: Any, y: Any) -> Any:
-    """As the primitive, for x (..., M, K) with y (K, N) or y of x's batch."""
-    if not supported(runtime, x, y) or min(x.ndim, y.ndim) < 2 or x.shape[-1] != y.shape[-2]:
+    """As the primitive, for x (..., M, K) with y (K, N) or y of x's batch, and for vectors.
+
+    CuPy's products cannot be captured, of vectors either.
+    """
+    if not supported(runtime, x, y) or min(x.ndim, y.ndim) < 1:
         return NotImplemented
+    if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        return NotImplemented
+    if min(x.ndim, y.ndim) == 1:
+        return _of_vectors(runtime, blas, x, y)
     if y.ndim == 2:
         return _by_rows(runtime, blas, x, y)
     if x.shape[:-2] != y.shape[:-2]:
@@ -29,6 +37,17 @@ def matmul(runtime: Runtime, blas: Blas, xp: Any, x: Any, y: Any) -> Any:
         Matrix(runtime.pointer(out), columns, stride=rows * columns),
     )
     return out
+
+
+def _of_vectors(runtime: Runtime, blas: Blas, x: Any, y: Any) -> Any:
+    """One of them is a vector (K,), or both are."""
+    if x.ndim == y.ndim:
+        return reduction.dot(runtime, x, y)
+    if y.ndim == 1:
+        return _by_rows(runtime, blas, x, y.reshape(-1, 1)).reshape(x.shape[:-1])
+    if y.ndim > 2:
+        return NotImplemented
+    return _by_rows(runtime, blas, x.reshape(1, -1), y).reshape(y.shape[1:])
 
 
 def linear(runtime: Runtime, blas: Blas, xp: Any, x: Any, weight: Any, bias: Any) -> Any:

@@ -36,6 +36,22 @@ def sum_over_rows(
     return out
 
 
+def dot(runtime: Runtime, x: Any, y: Any) -> Any:
+    """The product of two vectors (K,), 0-d: whether all gradients are finite is asked by it."""
+    launcher, size = Launcher(runtime, x.dtype), x.size
+    x, y = runtime.contiguous(x), runtime.contiguous(y)
+    aligned = all(runtime.pointer(a) % ALIGNED == 0 for a in (x, y))
+    threads = min(_THREADS, runtime.threads)
+    blocks = max(min(size // (32 * threads), 512), 1)
+    partial = runtime.empty((blocks, 1), launcher.accumulator)
+    launcher.grid(
+        _UNIT, "dot_partial", (blocks,), threads, x, y, partial, np.int64(size), np.int32(aligned)
+    )
+    out = launcher.empty(())
+    join(launcher, _UNIT, "sum_finish", partial, out)
+    return out
+
+
 def _all_but_the_last(axis: Any, dimensions: int) -> bool:
     if dimensions < 2 or axis is None:
         return False

@@ -30,7 +30,7 @@ UNITS = {
     "classification": ("softmax_cross_entropy", "softmax_cross_entropy_grad"),
     "windows": ("image_to_columns", "columns_to_image", "transpose"),
     "storage": ("pack",),
-    "reduction": ("sum_partial", "sum_finish"),
+    "reduction": ("sum_partial", "sum_finish", "dot_partial"),
 }  # fmt: skip
 
 #: Arrays that one launch lays end to end.

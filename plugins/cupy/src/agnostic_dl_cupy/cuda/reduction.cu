@@ -40,6 +40,26 @@ extern "C" __global__ void sum_partial(const STORAGE* x, ACCUM* partial, Index r
     else add_up<1>(x, partial, rows, channels, lanes);
 }
 
+// The product of two vectors, a piece for each block. What is left over of the packs comes at the end.
+extern "C" __global__ void dot_partial(const STORAGE* x, const STORAGE* y, ACCUM* partial,
+                                       Index count, int packed) {
+    __shared__ ACCUM sums[BLOCK];
+    ACCUM sum = 0;
+    Index packs = packed ? count / WIDTH : 0;
+#pragma unroll 4
+    FOR_EACH(p, packs) {
+        Pack<WIDTH> a = fetch<WIDTH>(x + p * WIDTH), b = fetch<WIDTH>(y + p * WIDTH);
+        for (int k = 0; k < WIDTH; k++) sum += load(a.at[k]) * load(b.at[k]);
+    }
+    FOR_EACH(i, count - packs * WIDTH)
+        sum += load(x[packs * WIDTH + i]) * load(y[packs * WIDTH + i]);
+    sums[threadIdx.x] = sum;
+    __syncthreads();
+    gather(sums, 1);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sums[0];
+    __syncthreads();
+}
+
 extern "C" __global__ void sum_finish(const ACCUM* partial, STORAGE* out, int pieces, int channels,
                                       int lanes) {
     __shared__ ACCUM sums[BLOCK];

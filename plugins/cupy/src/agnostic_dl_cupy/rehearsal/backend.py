@@ -55,5 +55,5 @@ class RehearsalBackend(Backend):
         from agnostic_dl_cupy.graph import GraphPlan
         from agnostic_dl_cupy.rehearsal.device import FakeDevice
 
-        device = FakeDevice(self.xp, rewrites=self.rewrites, generated=True)
+        device = FakeDevice(self.xp, rewrites=self.rewrites, generated=True, kernels=self.kernels)
         return GraphPlan(program, None if like else device, like)

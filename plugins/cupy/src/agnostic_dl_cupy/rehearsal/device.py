@@ -17,20 +17,26 @@ from agnostic_dl_cupy.codegen import ChainKernel
 from agnostic_dl_cupy.rehearsal import chains
 
 Work = Callable[[], Any]
+#: What CuPy computes by libraries that it refuses to call while a stream is captured.
+BY_LIBRARIES = frozenset(
+    {"matmul", "linear", "tensordot", "vecdot", "conv2d", "conv2d_bias", "conv2d_input_grad",
+     "conv2d_weight_grad"}
+)  # fmt: skip
 
 
 class FakeDevice:
     """In the place of :class:`CudaDevice`.
 
     *fail_at*: the work that a capture refuses; *generated*: chains run as the generated kernels,
-    compiled by g++, and not by their primitives.
+    compiled by g++, and not by their primitives; *kernels*: the backend's, where a capture is to
+    refuse the products that they do not compute, as CuPy does.
     """
 
     def __init__(
         self, xp: Any, fail_at: str | None = None, *, rewrites: Iterable[Any] = (),
-        generated: bool = False,
+        generated: bool = False, kernels: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:  # fmt: skip
-        self.xp, self.fail_at, self.generated = xp, fail_at, generated
+        self.xp, self.fail_at, self.generated, self.kernels = xp, fail_at, generated, kernels
         self.rewrites = tuple(rewrites)
         self.log: list[str] = []
         self.private: list[Any] = []
@@ -82,7 +88,7 @@ class FakeDevice:
         static = resolved(instruction.static, self.xp)
 
         def compute() -> tuple[Any, ...]:
-            out = PRIMITIVES[instruction.op].run(operands, static)
+            out = self._computed(instruction.op, operands, static)
             return tuple(np.asarray(o) for o in (out if instruction.several else (out,)))
 
         outs = compute()
@@ -98,6 +104,15 @@ class FakeDevice:
 
         self._do(instruction.op, again)
         return outs
+
+    def _computed(self, op: str, operands: tuple[Any, ...], static: Mapping[str, Any]) -> Any:
+        if not self.capturing or self.kernels is None or op not in BY_LIBRARIES:
+            return PRIMITIVES[op].run(operands, dict(static))
+        kernel = self.kernels.get(op)
+        out = NotImplemented if kernel is None else kernel(self.xp, *operands, **static)
+        if out is NotImplemented:
+            raise NotImplementedError(f"{op}: calling cuBLAS API during stream capture")
+        return out
 
     def launch(self, kernel: ChainKernel, ins: list[Any], outs: list[Any]) -> None:
         run = self._by_the_source if self.generated else self._by_primitives

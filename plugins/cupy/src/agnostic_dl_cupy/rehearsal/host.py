@@ -26,7 +26,7 @@ from agnostic_dl_cupy.templates import Variant
 _MEET = (
     "batch_norm_partial", "batch_norm_finish", "batch_norm_grad_partial", "batch_norm_grad_finish",
     "softmax_cross_entropy", "softmax_cross_entropy_grad", "transpose",
-    "sum_partial", "sum_finish",
+    "sum_partial", "sum_finish", "dot_partial",
 )  # fmt: skip
 
 
