@@ -46,6 +46,7 @@ def _kernels(bench: Bench, dtype: str) -> dict[str, float]:
         "relu": gap("relu", x),
         "relu_grad": gap("relu_grad", x, np.maximum(x, 0)),
         "pack": gap("pack", *[normal(k + 1) for k in range(12)]),
+        "sum": gap("sum", x, axis=(0, 1, 2)), "dot": gap("matmul", x.ravel(), x.ravel()),
         "max_pool2d": gap("max_pool2d", x, **pool),
         "max_pool2d_grad": gap("max_pool2d_grad", out, x, out, **pool),
         "avg_pool2d": gap("avg_pool2d", x, **average),

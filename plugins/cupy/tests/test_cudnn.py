@@ -11,7 +11,7 @@ import pytest
 
 from agnostic_dl.primitives import PRIMITIVES
 from agnostic_dl_cupy import blas, kernels, precision
-from agnostic_dl_cupy.convolution import geometry
+from agnostic_dl_cupy.convolution import geometry, weights_stay
 from agnostic_dl_cupy.cudnn_graphs import Graphs, Spec, build, frontend
 from agnostic_dl_cupy.rehearsal import host
 from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
@@ -88,6 +88,24 @@ def test_a_plan_is_built_once_for_each_key():
     assert bench.cudnn.calls.count("without tensor cores") == 3  # of the float32 plans without TF32
     bench.runtime.device = 1
     assert run() == 6
+
+
+def test_a_weight_is_turned_once_while_weights_stay():
+    bench, x, w = Bench(), normal(2, 5, 5, 3), normal(3, 3, 3, 4)
+    g = normal(2, 5, 5, 4)
+
+    def turned() -> int:
+        before = len(bench.runtime.calls)
+        same(bench, "conv2d", x, w, **PLAIN)
+        same(bench, "conv2d_input_grad", g, w, size=(5, 5), **PLAIN)
+        return [name for name, *_ in bench.runtime.calls[before:]].count("transpose")
+
+    assert turned() == 2
+    for _ in range(2):  # of what is written to in between nothing is remembered
+        with weights_stay():
+            assert [turned(), turned()] == [1, 0]
+        w[...] *= 2
+    assert turned() == 2
 
 
 def test_refused_plans_are_not_tried_again():

@@ -6,6 +6,9 @@ installed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,6 +149,32 @@ class ByColumns:
 class _Columns(NamedTuple):
     images: slice
     array: Any
+
+
+#: By identity, the weights of a program's run and what each was turned into; None: there is no run.
+_turned: ContextVar[dict[int, tuple[Any, Any]] | None] = ContextVar(
+    "agnostic_dl_cupy_turned", default=None
+)
+
+
+@contextmanager
+def weights_stay() -> Iterator[None]:
+    """In this context no weight is written to: each is turned once, for all that asks for it."""
+    token = _turned.set({})
+    try:
+        yield
+    finally:
+        _turned.reset(token)
+
+
+def outward(runtime: Runtime, weight: Any) -> Any:
+    """(kh, kw, C, O) → (O, kh · kw · C)."""
+    kept = _turned.get()
+    if kept is None:
+        return transpose(runtime, weight.reshape(-1, weight.shape[3]))
+    if id(weight) not in kept:  # the weight is kept as well, or its identity would be another's
+        kept[id(weight)] = weight, transpose(runtime, weight.reshape(-1, weight.shape[3]))
+    return kept[id(weight)][1]
 
 
 def transpose(runtime: Runtime, matrix: Any) -> Any:

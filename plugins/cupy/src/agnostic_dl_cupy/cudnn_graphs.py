@@ -11,7 +11,7 @@ import threading
 import warnings
 from typing import Any, NamedTuple
 
-from agnostic_dl_cupy.convolution import Geometry, transpose
+from agnostic_dl_cupy.convolution import Geometry, outward, transpose
 from agnostic_dl_cupy.precision import allows_tf32
 from agnostic_dl_cupy.runtime import Runtime, aligned
 
@@ -132,7 +132,7 @@ class Graphs:
         if self._plan(spec) is None:
             return NotImplemented
         out = self.runtime.empty(geo.out, x.dtype)
-        self._execute(spec, x, self._outward(weight), out, bias)
+        self._execute(spec, x, outward(self.runtime, weight), out, bias)
         return out
 
     def input_grad(self, geo: Geometry, g: Any, weight: Any) -> Any:
@@ -140,7 +140,7 @@ class Graphs:
         if self._plan(spec) is None:
             return NotImplemented
         out = self.runtime.empty(geo.image, g.dtype)
-        self._execute(spec, g, self._outward(weight), out)
+        self._execute(spec, g, outward(self.runtime, weight), out)
         return out
 
     def weight_grad(self, geo: Geometry, x: Any, g: Any) -> Any:
@@ -150,10 +150,6 @@ class Graphs:
         out = self.runtime.empty((geo.weight[3], geo.inner), x.dtype)
         self._execute(spec, x, g, out)
         return transpose(self.runtime, out).reshape(geo.weight)
-
-    def _outward(self, weight: Any) -> Any:
-        """(kh, kw, C, O) → (O, kh · kw · C)."""
-        return transpose(self.runtime, weight.reshape(-1, weight.shape[3]))
 
     def _spec(
         self, operation: str, geo: Geometry, like: Any, bias: bool = False, relu: bool = False

@@ -23,7 +23,8 @@ from agnostic_dl_cupy.runtime import Runtime
 #: What recorded programs are rewritten by, for the sake of these kernels.
 REWRITES = (
     *fusion.CONVOLUTION, fusion.batch_norm_gradients_together,
-    fusion.batch_norm_gradients_of_short_images, fusion.relu_into_batch_norm,
+    fusion.batch_norm_gradients_of_short_images, fusion.batch_norm_two_gradients_together,
+    fusion.relu_into_batch_norm,
 )  # fmt: skip
 
 #: Primitive → function(runtime, xp, *arrays, **static).

@@ -18,6 +18,7 @@ from agnostic_dl.extend import (
     Value,
 )
 from agnostic_dl_cupy.codegen import ChainKernel
+from agnostic_dl_cupy.convolution import weights_stay
 from agnostic_dl_cupy.graph.passes import in_place, prepared, sources
 
 #: Eager runs before the capture: they compile kernels, choose plans and fill the memory pool.
@@ -152,11 +153,14 @@ class GraphPlan:
         held |= {n: (self._state | self._inputs)[name] for name, n in code.inputs.items()}
         last = {n: k for k, i in enumerate(code.code) for n in (*i.outs, *i.reads)}
         kept = {*code.outputs.values(), *code.inputs.values(), *code.constants}
-        for place, instruction in enumerate(code.code):
-            held.update(zip(instruction.outs, self._made(place, instruction, held), strict=True))
-            for number in (*instruction.reads, *instruction.outs):
-                if last[number] == place and number not in kept:
-                    held.pop(number, None)
+        # Values are made once and never written to: state is written over after its last reader.
+        with weights_stay():
+            for place, instruction in enumerate(code.code):
+                made = self._made(place, instruction, held)
+                held.update(zip(instruction.outs, made, strict=True))
+                for number in (*instruction.reads, *instruction.outs):
+                    if last[number] == place and number not in kept:
+                        held.pop(number, None)
         results = {name: held[code.outputs[name]] for name in code.results}
         results = {n: self._apart(code.outputs[n], array) for n, array in results.items()}
         self._write_back(held)
