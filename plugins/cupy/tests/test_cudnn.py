@@ -194,12 +194,14 @@ def test_the_frontend_takes_our_graphs_as_far_as_it_goes_without_the_library(ope
     cudnn = pytest.importorskip("cudnn", reason="nvidia-cudnn-frontend is not installed")
     if frontend() is not None:
         pytest.skip("cuDNN itself is here: it would be given a handle that is none")
+    # Its later versions have a class for handles.
+    handle = cudnn.Handle(1, 0, 0) if hasattr(cudnn, "Handle") else 1
     geo = geometry((4, 8, 8, 16), (3, 3, 16, 8), **PLAIN)
     fused = operation == "forward"
     for dtype in ("float32", "float16", "bfloat16"):
         spec = Spec(operation, geo, dtype, fused, fused, False, 0)
         with pytest.raises(RuntimeError, match="Unable to find symbol cudnnGetVersion"):
-            build(cudnn, spec, handle=1)  # validate is the first to ask for the library
+            build(cudnn, spec, handle=handle)  # validate is the first to ask for the library
     later = ("build_operation_graph", "create_execution_plans", "deselect_numeric_notes",
              "check_support", "build_plans", "get_workspace_size", "execute")  # fmt: skip
     assert [name for name in later if not hasattr(cudnn.pygraph, name)] == []
