@@ -4,6 +4,7 @@
     python tools/cudnn_plans.py [--batch 512] [--properties environment.json]
 
 Prints how many plans were built, and every one that was refused; the exit status is 1 if any was.
+Then, of how many autotuning has the choice; whether they run it takes a device to say.
 The properties are made by hand, unless those that gpu_check.py has read from a device are given.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,18 @@ def properties(path: Path | None) -> dict[str, Any]:
     return found
 
 
+def choice(cudnn: Any, spec: Spec, target: dict[str, Any]) -> int:
+    """How many plans autotuning would run. To build one selects it: the scratch memory tells."""
+    graph, built = build(cudnn, spec._replace(autotune=True), **target), 0
+    for index in range(graph.get_execution_plan_count()):
+        with suppress(cudnn.cudnnGraphNotSupportedError):
+            graph.build_plan_at_index(index)
+            if graph.get_workspace_size() != graph.get_workspace_size_plan_at_index(index):
+                raise AssertionError(f"plan {index} of {spec} was built and is not selected")
+            built += 1
+    return built
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=512)
@@ -84,15 +98,17 @@ def main() -> int:
         "device_property": cudnn.create_device_properties(json.dumps(device)),
         "sm_version": device["deviceVer"] // 10,
     }
-    refused = 0
+    refused, choices = 0, []
     for network, spec in wanted:
         try:
             build(cudnn, spec, **target)
+            choices.append(choice(cudnn, spec, target))
         except cudnn.cudnnGraphNotSupportedError as error:
             refused += 1
             print(f"refused: {network} {spec}: {str(error).splitlines()[0]}")
     versions = f"cuDNN {cudnn.backend_version()}, frontend {cudnn.__version__}"
     print(f"{len(wanted) - refused} of {len(wanted)} plans built ({versions})")
+    print(f"autotuning chooses among {sum(choices)}, at least {min(choices, default=0)} for each")
     return int(refused > 0)
 
 

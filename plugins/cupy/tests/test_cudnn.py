@@ -85,7 +85,7 @@ def test_a_plan_is_built_once_for_each_key():
     with precision.tf32():
         assert [run(), run()] == [5, 5]
     assert run() == 5
-    assert bench.cudnn.calls.count("without tensor cores") == 3  # of the float32 plans without TF32
+    assert bench.cudnn.calls.count("without TENSOR_CORE") == 3  # of the float32 plans without TF32
     bench.runtime.device = 1
     assert run() == 6
 
@@ -203,9 +203,11 @@ def test_the_frontend_takes_our_graphs_as_far_as_it_goes_without_the_library(ope
         with pytest.raises(RuntimeError, match="Unable to find symbol cudnnGetVersion"):
             build(cudnn, spec, handle=handle)  # validate is the first to ask for the library
     later = ("build_operation_graph", "create_execution_plans", "deselect_numeric_notes",
-             "check_support", "build_plans", "get_workspace_size", "execute")  # fmt: skip
+             "check_support", "build_plans", "get_execution_plan_count", "build_plan_at_index",
+             "get_workspace_size", "execute")  # fmt: skip
     assert [name for name in later if not hasattr(cudnn.pygraph, name)] == []
     for name in ("heur_mode.A", "heur_mode.FALLBACK", "numerical_note.TENSOR_CORE",
-                 "create_handle", "set_stream", "cudnnGraphNotSupportedError"):  # fmt: skip
+                 "numerical_note.REDUCED_PRECISION_REDUCTION", "create_handle", "set_stream",
+                 "cudnnGraphNotSupportedError"):  # fmt: skip
         kind, _, member = name.partition(".")
         assert hasattr(getattr(cudnn, kind), member or "__name__"), name

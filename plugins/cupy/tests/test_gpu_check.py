@@ -98,7 +98,10 @@ def test_comparisons_without_pytorch_give_our_times_and_say_that_it_is_absent(tm
         result = json.loads((tmp_path / "out" / f"{name}.json").read_text())["result"]
         assert result["torch"] == "absent"
         assert '"seconds"' in json.dumps(result)
-        assert '"ratio"' not in json.dumps(result)
+        assert 'ratio"' not in json.dumps(result)
+        if name == "convolution_speed":
+            assert result["tuned"] == "6 of 6"
+            assert json.dumps(result).count('"tuned seconds"') == 6
 
 
 def test_a_phase_that_fails_does_not_stop_the_next(tmp_path):

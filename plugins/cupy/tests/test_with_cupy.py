@@ -26,6 +26,7 @@ METHODS = (
     ("cuda.Device.synchronize", 0, ()), ("cuda.Stream.begin_capture", 0, ()),
     ("cuda.Stream.end_capture", 0, ()), ("cuda.Stream.record", 1, ()),
     ("cuda.Stream.wait_event", 1, ()), ("cuda.Stream.synchronize", 0, ()),
+    ("cuda.Stream.is_capturing", 0, ()), ("cuda.Event.synchronize", 0, ()),
     ("cuda.Graph.launch", 1, ()), ("cuda.Graph.upload", 1, ()), ("RawModule.get_function", 1, ()),
     ("RawKernel.__call__", 3, ()), ("cuda.MemoryPool.malloc", 1, ()),
 )  # fmt: skip

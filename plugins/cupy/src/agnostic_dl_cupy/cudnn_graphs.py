@@ -1,8 +1,8 @@
 """Convolution by cuDNN, through the graphs of nvidia-cudnn-frontend: an optional extra.
 
-A plan is built once for each key (operation, shapes, dtype, epilogue, TF32, device) and kept. cuDNN
-wants the weight as (O, kh, kw, C): it is transposed on the way. What cuDNN refuses, or is not asked
-for (float64, groups), goes to the columns.
+A plan is built once for each key (operation, shapes, dtype, epilogue, TF32, device, autotuning) and
+kept. cuDNN wants the weight as (O, kh, kw, C): it is transposed on the way. What cuDNN refuses, or
+is not asked for (float64, groups), goes to the columns.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from agnostic_dl_cupy.convolution import Geometry, outward, transpose
 from agnostic_dl_cupy.precision import allows_tf32
 from agnostic_dl_cupy.runtime import Runtime, aligned
+from agnostic_dl_cupy.tuning import Tuner, autotunes
 
 _DTYPES = {"float32": "FLOAT", "float16": "HALF", "bfloat16": "BFLOAT16"}
 _FIRST, _SECOND, _OUT, _BIAS = 1, 2, 3, 4
@@ -29,6 +30,7 @@ class Spec(NamedTuple):
     relu: bool
     tf32: bool
     device: int
+    autotune: bool = False
 
 
 def frontend() -> Any:
@@ -54,6 +56,8 @@ def build(cudnn: Any, spec: Spec, **target: Any) -> Any:
     graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
     if spec.dtype == "float32" and not spec.tf32:
         graph.deselect_numeric_notes([cudnn.numerical_note.TENSOR_CORE])
+    if spec.autotune:  # sums in a short type would win by the clock
+        graph.deselect_numeric_notes([cudnn.numerical_note.REDUCED_PRECISION_REDUCTION])
     graph.check_support()
     graph.build_plans()
     return graph
@@ -120,6 +124,7 @@ class Graphs:
     def __init__(self, runtime: Runtime, cudnn: Any) -> None:
         self.runtime, self.cudnn = runtime, cudnn
         self.plans: dict[tuple[Spec, int], Any] = {}
+        self._tuner = Tuner(runtime, cudnn)
         #: By thread: the handle, and the stream that it is set to.
         self._handles: dict[int, tuple[Any, int]] = {}
         self._workspaces: dict[tuple[int, int], list[Any]] = {}
@@ -156,7 +161,7 @@ class Graphs:
     ) -> Spec:
         name = like.dtype.name
         tf32 = name == "float32" and allows_tf32()
-        return Spec(operation, geo, name, bias, relu, tf32, self.runtime.device)
+        return Spec(operation, geo, name, bias, relu, tf32, self.runtime.device, autotunes())
 
     def _plan(self, spec: Spec) -> Any:
         """The plan of a spec for this thread's handle, or None where cuDNN has none."""
@@ -201,9 +206,14 @@ class Graphs:
         arrays = {k: aligned(self.runtime, a) for k, a in given.items() if a is not None}
         arrays[_OUT] = out
         pointers = {uid: pointer(array) for uid, array in arrays.items()}
-        with self.runtime.current():
-            workspace = self._workspace(graph.get_workspace_size())
+
+        def run(workspace: Any) -> None:
             graph.execute(pointers, pointer(workspace), handle=self._handle())
+
+        with self.runtime.current():
+            if spec.autotune:
+                self._tuner.settle((spec, threading.get_ident()), graph, run)
+            run(self._workspace(graph.get_workspace_size()))
 
     def _workspace(self, size: int) -> Any:
         """This thread's and stream's scratch memory: as much as the largest plan so far needs.

@@ -6,35 +6,19 @@ for a process, :func:`tf32` for a block of code. float64, float16 and bfloat16 a
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 
-from agnostic_dl.extend import UsageError
+from agnostic_dl_cupy.switch import Switch
 
 VARIABLE = "AGNOSTIC_DL_CUPY_TF32"
-_VALUES = {"": False, "0": False, "1": True}
-
-_chosen: ContextVar[bool | None] = ContextVar("agnostic_dl_cupy_tf32", default=None)
+_SWITCH = Switch(VARIABLE)
 
 
 def allows_tf32() -> bool:
     """Whether TF32 is allowed here: by the innermost :func:`tf32`, else by the environment."""
-    chosen = _chosen.get()
-    if chosen is not None:
-        return chosen
-    value = os.environ.get(VARIABLE, "")
-    if value not in _VALUES:
-        raise UsageError(f"{VARIABLE} expects 0 or 1, got {value!r}")
-    return _VALUES[value]
+    return _SWITCH.is_on()
 
 
-@contextmanager
-def tf32(allowed: bool = True) -> Iterator[None]:
+def tf32(allowed: bool = True) -> AbstractContextManager[None]:
     """Allow (or with False forbid) TF32 until the context ends, in this context only."""
-    token = _chosen.set(allowed)
-    try:
-        yield
-    finally:
-        _chosen.reset(token)
+    return _SWITCH.turned(allowed)

@@ -6,7 +6,7 @@ GPU as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -49,6 +49,15 @@ class Runtime(Protocol):
     def stream(self) -> int:
         """The handle of the current stream."""
 
+    def capturing(self) -> bool:
+        """Whether work on the current stream is recorded and not done."""
+
+    def scratch(self, size: int) -> Any:
+        """So many bytes for a moment: no pool keeps them."""
+
+    def seconds(self, work: Callable[[], None]) -> float:
+        """How long the device takes for what *work* queues on the current stream."""
+
     def launch(
         self, variant: Variant, kernel: str, grid: Sequence[int], threads: int, arguments: Any
     ) -> None:
@@ -90,6 +99,26 @@ class CupyRuntime:
     def stream(self) -> int:
         handle: int = self.cupy.cuda.get_current_stream(self.device).ptr
         return handle
+
+    def capturing(self) -> bool:
+        found: bool = self.cupy.cuda.get_current_stream(self.device).is_capturing()
+        return found
+
+    def scratch(self, size: int) -> Any:
+        with self.current():
+            memory = self.cupy.cuda.MemoryPointer(self.cupy.cuda.Memory(max(size, 1)), 0)
+            return self.cupy.ndarray((max(size, 1),), "uint8", memory)
+
+    def seconds(self, work: Callable[[], None]) -> float:
+        with self.current():
+            stream = self.cupy.cuda.get_current_stream(self.device)
+            before, after = self.cupy.cuda.Event(), self.cupy.cuda.Event()
+            stream.record(before)
+            work()
+            stream.record(after)
+            after.synchronize()
+            milliseconds: float = self.cupy.cuda.get_elapsed_time(before, after)
+        return milliseconds / 1000
 
     def launch(
         self, variant: Variant, kernel: str, grid: Sequence[int], threads: int, arguments: Any

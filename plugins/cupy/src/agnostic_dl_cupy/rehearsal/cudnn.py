@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,8 +13,8 @@ from agnostic_dl.extend import PRIMITIVES
 from agnostic_dl_cupy.rehearsal.cublas import view
 
 
-class NotSupported(RuntimeError):
-    """What the frontend raises where no engine takes a graph."""
+class NotSupported(Exception):
+    """What the frontend raises where no engine takes a graph: no RuntimeError there either."""
 
 
 class Tensor:
@@ -32,12 +34,23 @@ class Tensor:
         return put
 
 
+class Plan(NamedTuple):
+    """One way to compute a graph: how long it takes, where it fails, what is noted of it."""
+
+    seconds: float = 1.0
+    fails: str = ""
+    note: str = ""
+    workspace: int = 100
+
+
 class Graph:
-    """A graph; *log* is the stand-in's list of calls."""
+    """A graph; what is done with it is noted in the stand-in's list of calls."""
 
     def __init__(self, module: FakeCudnn, **target: Any) -> None:
         self.module, self.target = module, target
         self.tensors: list[Tensor] = []
+        self.barred: set[str] = set()
+        self.selected: int | None = None
 
     def _add(self, source: Any = None, **given: Any) -> Tensor:
         self.tensors.append(Tensor(source, **given))
@@ -73,23 +86,47 @@ class Graph:
         self.module.calls.append("plans")
 
     def deselect_numeric_notes(self, notes: Any) -> None:
-        self.module.calls.append("without tensor cores")
+        self.module.calls.extend(f"without {note}" for note in notes)
+        self.barred.update(notes)
 
     def check_support(self) -> None:
         if self.module.refuses:
             raise self.module.refuses
 
     def build_plans(self) -> None:
-        pass
+        for index in range(self.get_execution_plan_count()):
+            with suppress(NotSupported):
+                return self.build_plan_at_index(index)
+        raise NotSupported("no plan could be built")
+
+    def get_execution_plan_count(self) -> int:
+        return len(self.module.plans)
+
+    def build_plan_at_index(self, index: int) -> None:
+        """Build a plan and, as the frontend does, select it."""
+        self.module.calls.append(f"plan {index}")
+        plan = self.module.plans[index]
+        if plan.fails == "build" or plan.note in self.barred:
+            raise NotSupported(f"plan {index} cannot be built")
+        self.selected = index
 
     def get_workspace_size(self) -> int:
-        return self.module.workspace
+        return self._plan().workspace
+
+    def _plan(self) -> Plan:
+        if self.selected is None:
+            raise ValueError("no plan has been built")
+        return self.module.plans[self.selected]
 
     def execute(self, pointers: dict[int, int], workspace: int, handle: Any) -> None:
         if handle != self.target["handle"]:
             raise ValueError("the plan was built for another handle")
         if any(pointer % 16 for pointer in pointers.values()):
             raise ValueError(f"an address is no multiple of 16 bytes: {pointers}")
+        if self._plan().fails == "run":
+            raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED")
+        self.module.now += self._plan().seconds
+        self.module.ran.append(self.selected)
         self.module.calls.append(f"execute on stream {self.module.streams[handle]}")
         self._view(self.tensors[-1], pointers)[...] = self._value(self.tensors[-1], pointers)
 
@@ -137,12 +174,17 @@ class FakeCudnn:
 
     data_type = SimpleNamespace(FLOAT="float32", HALF="float16", BFLOAT16="bfloat16")
     heur_mode = SimpleNamespace(A="A", FALLBACK="FALLBACK")
-    numerical_note = SimpleNamespace(TENSOR_CORE="TENSOR_CORE")
+    numerical_note = SimpleNamespace(
+        TENSOR_CORE="TENSOR_CORE", REDUCED_PRECISION_REDUCTION="REDUCED_PRECISION_REDUCTION"
+    )
     cudnnGraphNotSupportedError = NotSupported
 
-    def __init__(self, *, refuses: bool | Exception = False) -> None:
+    def __init__(
+        self, *, refuses: bool | Exception = False, plans: Sequence[Plan] = (Plan(), Plan())
+    ) -> None:
         self.refuses = NotSupported("no engine") if refuses is True else refuses
-        self.workspace = 100
+        #: What every graph has to choose from; the seconds that all runs took so far; who ran.
+        self.plans, self.now, self.ran = plans, 0.0, list[int | None]()
         self.calls: list[str] = []
         self.streams: dict[int, int] = {}
 

@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import time
+import weakref
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from hashlib import sha256
@@ -44,7 +46,9 @@ class HostRuntime:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[int, ...], int]] = []
-        self.current_stream = 0
+        self.current_stream, self.is_capturing = 0, False
+        self.clock: Callable[[], float] = time.perf_counter
+        self._scratched: list[weakref.ref[Any]] = []
 
     def takes(self, array: Any) -> bool:
         return type(array) is np.ndarray
@@ -68,6 +72,23 @@ class HostRuntime:
 
     def stream(self) -> int:
         return self.current_stream
+
+    def capturing(self) -> bool:
+        return self.is_capturing
+
+    def scratch(self, size: int) -> Any:
+        array = self.empty((max(size, 1),), "uint8")
+        self._scratched.append(weakref.ref(array))
+        return array
+
+    def held(self) -> int:
+        """How much of what was asked for for a moment somebody still holds."""
+        return sum(one() is not None for one in self._scratched)
+
+    def seconds(self, work: Callable[[], None]) -> float:
+        started = self.clock()
+        work()
+        return self.clock() - started
 
     def launch(
         self, variant: Variant, kernel: str, grid: Sequence[int], threads: int, arguments: Any
