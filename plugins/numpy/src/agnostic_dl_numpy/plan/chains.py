@@ -16,9 +16,9 @@ from agnostic_dl_numpy.plan.chain_code import ChainCode
 from agnostic_dl_numpy.plan.memory import same_memory
 from agnostic_dl_numpy.plan.scaled_sums import ScaledSum, Taken, with_scaled_sums
 
-#: Elements of a piece. Smaller ones would stay in a nearer cache, but cost more in handing the
-#: interpreter from thread to thread than they save: for Adam on 10 million parameters two threads
-#: took 25 ms with 2^15, 18 with 2^16, 13.4 with 2^17, 12.0 with 2^18 and no less beyond.
+#: Elements of a piece. Smaller ones would stay in a nearer cache, but cost more in calls and in
+#: handing the interpreter from thread to thread: for Adam on 10 million parameters two threads took
+#: 16 ms with 2^15, 11.3 with 2^16, 9.5 with 2^17, 8.7 with 2^18, 8.5 with 2^19 and 9.0 with 2^20.
 PIECE = 1 << 18
 #: Elements up to which a call's own cost is what counts.
 SMALL = 1 << 14
