@@ -44,6 +44,13 @@ class TrainStep:
         #: Threads take turns: the model, the count and a plan's places are one.
         self._turn = threading.RLock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: part for name, part in self.__dict__.items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._turn = threading.RLock()  # a lock can be neither copied nor pickled
+
     def _arrays(self) -> dict[str, Any]:
         return {name: p.data for name, p in self.model.parameters().items()}
 

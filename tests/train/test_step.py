@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -119,3 +122,15 @@ def test_wrong_labels_are_refused_before_anything_is_changed(problem, small):
         step(x, y[:-1])
     np.testing.assert_array_equal(model["fc"].weight.data, before)
     assert step.count == 0
+
+
+@pytest.mark.parametrize("made", [0, 2])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda step: pickle.loads(pickle.dumps(step))])
+def test_an_eager_step_can_be_copied_and_goes_on_by_itself(problem, small, copied, made):
+    step = adl.train_step(small(), "cross_entropy", adl.optimizer("adam"), capture=False)
+    for _ in range(made):
+        step(*problem)
+    other = copied(step)
+    losses = [float(step(*problem)) for _ in range(3)]
+    assert [float(other(*problem)) for _ in range(3)] == losses
+    assert other.count == step.count == made + 3
