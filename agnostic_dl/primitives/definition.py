@@ -121,7 +121,7 @@ class Primitive:
 
         Complex numbers need nothing special in the rule of a holomorphic function: *g* is the
         plain derivative ∂L/∂out, and the tape conjugates once where gradients leave it.
-        *keeps*: names of the arguments, and "out" (of several outputs the numbers), whose values
+        *keeps*: names of the arguments, and "out" (or numbers of outputs), whose values
         the rules read; None: all. Of another argument they find shape and dtype alone, of another
         output nothing (see `unread.py`), and the memory is free before the way back.
         """
@@ -143,16 +143,14 @@ class Primitive:
         unknown = [name for name in named - known if isinstance(name, str)]
         if unknown:
             raise UsageError(f"keeps: {self.name} has {sorted(known)}, not {sorted(unknown)}")
-        self.reads_out = "out" in named
+        self.reads_out = "out" in named or 0 in named
         unread = tuple(i for i, name in enumerate(self.array_names) if name not in named)
         self.unread = None if self.variadic and self.keeps is not None else unread
 
     def defvjp_composed(self, formula: Callable[..., Any] | None = None) -> None:
-        """Differentiate a *formula* of the forward's signature, run on the primitives' namespace.
-
-        By default the forward itself.
-        """
+        """Differentiate a *formula* of the forward's signature, or the forward, in primitives."""
         self.formula = formula or self.forward
+        self._keep(None)
 
     # -- calling ----------------------------------------------------------------------------
 

@@ -48,7 +48,8 @@ _last: Outline | None = None
 
 
 def kept_outputs(keeps: frozenset[str | int] | None, outs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Of several outputs those whose numbers *keeps* has; None: all."""
-    if keeps is None:
+    """Of several outputs those whose numbers *keeps* has; None, or "out" in it: all."""
+    if keeps is None or "out" in keeps:
         return outs
-    return tuple([out if k in keeps else UNREAD for k, out in enumerate(outs)])
+    kept: list[Any] = [out if k in keeps else UNREAD for k, out in enumerate(outs)]
+    return type(outs)(*kept) if hasattr(outs, "_fields") else tuple(kept)

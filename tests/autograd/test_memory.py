@@ -4,6 +4,7 @@ import gc
 import os
 import weakref
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -114,6 +115,52 @@ def test_a_rule_that_reads_what_was_not_kept_is_told_so():
     loss, leaf, *_ = _graph_of(square)
     loss.backward()
     np.testing.assert_allclose(leaf.grad.data, 8.0 * leaf.data)
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+def _exp_and(keeps, kind):
+    """exp and sin at once, of which the rule reads the first result."""
+    function = adl.primitive(lambda xp, x: kind((xp.exp(x), xp.sin(x))), name="exp_and_sin")
+    function.defvjp(lambda xp, g, out, x: xp.multiply(g[0], out[0]), keeps=keeps)
+    return function
+
+
+@pytest.mark.parametrize("kind", [tuple, Pair._make], ids=["tuple", "named"])
+@pytest.mark.parametrize("keeps", [["out"], [0]])
+def test_a_rule_finds_the_results_that_are_kept_by_name_or_by_number(keeps, kind):
+    both = _exp_and(keeps, kind)
+    loss, leaf, *_ = _graph_of(lambda h: both(h)[0])
+    loss.backward()
+    np.testing.assert_allclose(leaf.grad.data, 2.0 * np.exp(2.0 * leaf.data))
+
+
+def test_results_of_which_some_are_kept_are_still_named():
+    both = _exp_and([0], Pair._make)
+    both.defvjp(lambda xp, g, out, x: xp.multiply(g[0], out.first), keeps=[0])
+    loss, leaf, *_ = _graph_of(lambda h: both(h).first)
+    loss.backward()
+    np.testing.assert_allclose(leaf.grad.data, 2.0 * np.exp(2.0 * leaf.data))
+
+
+def test_a_formula_given_after_a_rule_finds_everything():
+    square = adl.primitive(lambda xp, x: xp.multiply(x, x), name="square")
+    square.defvjp(lambda xp, g, out, x: g, keeps=[])
+    square.defvjp_composed()
+    loss, leaf, *_ = _graph_of(square)
+    loss.backward()
+    np.testing.assert_allclose(leaf.grad.data, 8.0 * leaf.data)
+
+
+def test_the_number_of_the_only_result_is_its_name():
+    exp = adl.primitive(lambda xp, x: xp.exp(x), name="exp")
+    exp.defvjp(lambda xp, g, out, x: xp.multiply(g, out), keeps=[0])
+    loss, leaf, *_ = _graph_of(exp)
+    loss.backward()
+    np.testing.assert_allclose(leaf.grad.data, 2.0 * np.exp(2.0 * leaf.data))
 
 
 def test_keeps_names_what_there_is():
