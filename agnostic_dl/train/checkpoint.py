@@ -231,10 +231,14 @@ def _require_state(kept: dict[str, Any], own: dict[str, Any]) -> None:
         )
     if len(kept["schedules"]) != len(own["schedules"]):
         raise CheckpointError("its optimizer's state does not fit its optimizer")
+    if "slots" in kept:
+        raise CheckpointError("not made by this library: its optimizer's state holds 'slots' twice")
     if unknown := [name for name in kept if name not in STATE]:
-        raise CheckpointError(
-            f"made by another version, or not by this library: its optimizer's state holds "
-            f"{unknown[0]!r}, expected {', '.join(map(repr, STATE))} alone"
+        warnings.warn(  # an engine of one's own may have saved it, and may go on from it
+            f"its optimizer's state holds {unknown[0]!r}, which the library's engine does not "
+            f"know: kept for an engine of your own (`continue_from`), and otherwise unused",
+            CheckpointWarning,
+            stacklevel=2,
         )
 
 

@@ -61,12 +61,37 @@ def test_arrays_that_do_not_fit_are_a_checkpoint_error(forge, change):
         adl.Trainer.load(forge(change))
 
 
-@pytest.mark.parametrize("name", ["averages", "slots"])
-def test_a_state_with_something_unknown_in_it_is_refused(forge, name):
-    run = forge(lambda m, _: m["state"].update({name: {}}))
-    wanted = rf"another version.*state holds '{name}', expected 'step', 'schedules'"
-    with pytest.raises(CheckpointError, match=wanted):
+def test_a_state_that_holds_the_arrays_names_twice_is_refused(forge):
+    run = forge(lambda m, _: m["state"].update(slots={}))
+    with pytest.raises(CheckpointError, match=r"not made by this library.*holds 'slots' twice"):
         adl.Trainer.load(run)
+
+
+class Counting(adl.optim.Engine):
+    """An engine of one's own, whose state has a number more."""
+
+    def init(self, params):
+        return {**super().init(params), "seen": 0}
+
+    def update(self, params, grads, state):
+        new, state = super().update(params, grads, state)
+        return new, {**state, "seen": state["seen"] + 1}
+
+
+def test_what_an_engine_of_ones_own_saved_is_read_with_a_warning_and_gone_on_from(
+    problem, small, tmp_path
+):
+    with adl.use_backend("numpy"):
+        first, second = (
+            adl.Trainer(small(), Counting(adl.optimizer("adam")), loss="cross_entropy")
+            for _ in range(2)
+        )
+        first.step(*problem)
+        first.save(tmp_path / "run")
+        with pytest.warns(CheckpointWarning, match=r"state holds 'seen'.*kept for an engine"):
+            second.continue_from(adl.Trainer.load(tmp_path / "run"))
+        second.step(*problem)
+    assert second.step.state["seen"] == second.step.count == 2
 
 
 def test_an_optimizer_that_is_not_installed_is_named_with_its_distribution(forge):
