@@ -61,3 +61,15 @@ def test_every_flag_is_in_the_table_with_both_values():
         for field, value in vars(adl.optimizer(name)).items():
             if isinstance(value, bool):
                 assert {h.get(field, value) for h in hyper} == {True, False}, (name, field)
+
+
+@pytest.mark.parametrize("eps", [1e-7, 5e-7])
+def test_float16_parameters_without_a_gradient_stay_where_they_are(eps):
+    """In the first steps, ε times its correction is less than float16 has."""
+    engine = adl.optim.Engine(adl.optimizer("adamw", eps=eps, weight_decay=0.0))
+    values = np.linspace(-1, 1, 5).astype(np.float16)
+    params = {"w": values}
+    state = engine.init(params)
+    for _ in range(3):
+        params, state = engine.update(params, {"w": np.zeros_like(values)}, state)
+    np.testing.assert_array_equal(params["w"], values)

@@ -55,6 +55,18 @@ def test_without_epsilon_the_variants_are_one_formula(recipe):
     np.testing.assert_allclose(plain, efficient, rtol=1e-14)
 
 
+@pytest.mark.parametrize("eps", [1e-7, 5e-7])
+def test_float16_parameters_without_a_gradient_stay_where_they_are(eps):
+    """In the first steps, ε times its correction is less than float16 has."""
+    engine = adl.optim.Engine(adl.optimizer("adam", eps=eps))
+    values = np.linspace(-1, 1, 5).astype(np.float16)
+    params = {"w": values}
+    state = engine.init(params)
+    for _ in range(3):
+        params, state = engine.update(params, {"w": np.zeros_like(values)}, state)
+    np.testing.assert_array_equal(params["w"], values)
+
+
 def test_bias_corrections_are_computed_in_float64():
     """In float32, 1 - 0.999 ** 1 is off by 1e-5 already."""
     scalars = adl.optimizer("adam").scalars(1e-3, 1)

@@ -52,6 +52,8 @@ class AdamW(Optimizer):
     ) -> tuple[Any, dict[str, Any]]:
         m = self.beta1 * state["m"] + (1 - self.beta1) * grad
         v = self.beta2 * state["v"] + (1 - self.beta2) * xp.square(grad)
+        if param.dtype == getattr(xp, "float16", None):  # there it may be 0, and 0 / 0 is NaN
+            eps = xp.maximum(eps, 2.0**-24)
         move = shrink * param + size * (m / (xp.sqrt(v) + eps))
         return param - move, {"m": m, "v": v}
 

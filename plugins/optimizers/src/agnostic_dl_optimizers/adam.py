@@ -48,6 +48,8 @@ class Adam(Optimizer):
     ) -> tuple[Any, dict[str, Any]]:
         m = self.beta1 * state["m"] + (1 - self.beta1) * grad
         v = self.beta2 * state["v"] + (1 - self.beta2) * xp.square(grad)
+        if param.dtype == getattr(xp, "float16", None):  # there it may be 0, and 0 / 0 is NaN
+            eps = xp.maximum(eps, 2.0**-24)
         return param - size * (m / (xp.sqrt(v) + eps)), {"m": m, "v": v}
 
 
