@@ -140,9 +140,9 @@ class Capture:
             self._give_up("batches of another shape train other parameters")
             return None
         entry = _Entry(recording, backend.compile(program, like=like), "key" in program.inputs)
-        self._entries[key] = entry
         if self._owner is None:
             self._take_over(backend, entry)
+        self._entries[key] = entry  # the last: a plan whose state could not be loaded is none
         return entry
 
     def _give_up(self, reason: str) -> None:

@@ -6,11 +6,12 @@ import weakref
 
 import numpy as np
 import pytest
-from captured_steps import batches, trained
+from captured_steps import batches, network, same, trained
 
 import agnostic_dl as adl
 from agnostic_dl import nn
 from agnostic_dl.errors import NonFiniteError
+from agnostic_dl.train.capture import Capture
 
 
 def test_values_that_were_read_are_not_changed_by_later_steps():
@@ -96,3 +97,22 @@ def test_every_plan_gives_its_memory_back_before_another_size_is_recorded(monkey
     monkeypatch.setattr(backend, "compile", noted)
     trained(adl.optimizer("sgd"), True, count=3, sizes=(6, 4, 2))
     assert rested == [0, 0, 1]
+
+
+def test_a_plan_whose_state_could_not_be_loaded_makes_no_steps(monkeypatch):
+    def without_memory(*_):
+        raise MemoryError
+
+    one, other = (
+        adl.train_step(network(), "cross_entropy", adl.optimizer("adam"), capture=capture)
+        for capture in (True, False)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Capture, "_take_over", without_memory)
+        with pytest.raises(MemoryError):
+            one(*next(batches(1)))
+    for x, y in batches(3):
+        one(x, y)
+        other(x, y)
+    assert one.captured
+    assert same(one, other)
