@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -19,6 +18,7 @@ from agnostic_dl.primitives import library_of, operations
 from agnostic_dl.train import health
 from agnostic_dl.train.capture import Capture
 from agnostic_dl.train.precision import Precision, is_finite_loss, unscaled
+from agnostic_dl.train.turn import Turn
 
 
 class TrainStep:
@@ -42,14 +42,7 @@ class TrainStep:
         self.position = self._with_scale(engine.init(arrays))
         self._capture = Capture(self) if capture else None
         #: Threads take turns: the model, the count and a plan's places are one.
-        self._turn = threading.RLock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: part for name, part in self.__dict__.items() if name != "_turn"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._turn = threading.RLock()  # a lock can be neither copied nor pickled
+        self._turn = Turn()
 
     def _arrays(self) -> dict[str, Any]:
         return {name: p.data for name, p in self.model.parameters().items()}
@@ -155,7 +148,7 @@ class TrainStep:
         x, y = backend.asarray(x), backend.asarray(y)
         if y is x:  # the recorder tells arrays apart by identity
             y = backend.xp.asarray(x, copy=True)
-        with self._turn, self.overflowing():
+        with self._turn.lock, self.overflowing():
             return self._run(backend, x, y)
 
     def overflowing(self) -> AbstractContextManager[Any]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -134,3 +138,44 @@ def test_an_eager_step_can_be_copied_and_goes_on_by_itself(problem, small, copie
     losses = [float(step(*problem)) for _ in range(3)]
     assert [float(other(*problem)) for _ in range(3)] == losses
     assert other.count == step.count == made + 3
+
+
+FORKED = """
+import os, threading, warnings
+import agnostic_dl as adl
+from agnostic_dl import nn
+
+warnings.simplefilter("ignore")  # of the fork, while there are threads
+begun, over = threading.Event(), threading.Event()
+
+def loss(outputs, y):  # a step that takes until it is told
+    if threading.current_thread() is not threading.main_thread():
+        begun.set()
+        over.wait()
+    return nn.losses.cross_entropy(outputs, y)
+
+model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+step = adl.train_step(model, loss, adl.optimizer("sgd"), capture=False)
+batch = [[[1.0, 2.0, 3.0, 4.0]]], [0]
+other = threading.Thread(target=step, args=batch)
+other.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    step(*batch)
+    os._exit(7)
+found = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+over.set()
+other.join()
+raise SystemExit(found != 7)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent():
+    process = subprocess.Popen([sys.executable, "-c", FORKED], start_new_session=True)
+    try:
+        assert process.wait(timeout=30) == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
