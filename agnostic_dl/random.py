@@ -165,7 +165,10 @@ def uniform(
     xp: Any, key: Key, shape: tuple[int, ...], dtype: Any, *, low: float = 0.0, high: float = 1.0,
     device: Any = None,
 ) -> Any:  # fmt: skip
-    """Draw uniforms in [low, high): multiples of 2⁻²⁴ (float32) or 2⁻⁵³ (float64), then scaled."""
+    """Draw uniforms in [low, high): multiples of 2⁻²⁴ (float32) or 2⁻⁵³ (float64), then scaled.
+
+    In float16 of 2⁻¹¹, which is what it holds below 1.
+    """
     size = math.prod(shape)
     if dtype == xp.float64:
         # 27 + 26 bits: the 53 that a float64 holds exactly.
@@ -174,7 +177,9 @@ def uniform(
         low_part = xp.astype(_shift_right(xp, pair[size:], 6), dtype)
         unit = (high_part * 2.0**26 + low_part) * 2.0**-53
     else:
-        unit = xp.astype(_shift_right(xp, bits(xp, key, size, device=device), 8), dtype) * 2.0**-24
+        kept = 11 if dtype == getattr(xp, "float16", None) else 24  # 2²⁴ is infinite in float16
+        words = _shift_right(xp, bits(xp, key, size, device=device), 32 - kept)
+        unit = xp.astype(words, dtype) * 2.0**-kept
     unit = xp.reshape(unit, shape)
     return unit if (low, high) == (0.0, 1.0) else unit * (high - low) + low
 

@@ -120,6 +120,11 @@ def test_uniforms_fill_the_unit_interval_evenly(dtype, digits):
         assert abs(correlation) < 5 / math.sqrt(n // 2)
 
 
+def test_uniforms_in_float16_are_those_of_float32_with_the_digits_it_has():
+    short, long = (random.uniform(np, (1, 2), (4096,), d) for d in (np.float16, np.float32))
+    np.testing.assert_array_equal(short, np.floor(long * 2**11) / 2**11)
+
+
 def test_normals_have_mean_0_and_variance_1():
     n = 100_000
     drawn = random.normal(np, random.key(0), (n,), np.float64)
