@@ -129,8 +129,6 @@ def test_what_another_reads_is_not_written_over():
     assert found(*average, late, outs=[3, 2, 4], over={4: [0]})[0] == "multiply"
     twice = (*average, ("subtract", (2, 3), 4))
     assert found(*twice, outs=[4], over={4: [0]})[0] == "multiply"
-    zero = (("multiply", (Literal(0.0), 0), 2), ("add", (2, 1), 3))
-    assert found(*zero, outs=[3], over={3: [0]}) == ["multiply", "add"]
     views = (("multiply", (half, 0), 2), ("add", (2, 1), 3), ("negative", (1,), 4))
     assert found(*views, outs=[3, 4], over={3: [0, 1]}) == ["multiply", "add", "negative"]
 

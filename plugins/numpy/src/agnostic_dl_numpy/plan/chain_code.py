@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from functools import partial
 from typing import Any
 
 from agnostic_dl.extend import Instruction, Literal
+from agnostic_dl_numpy.plan import scaled_sums
 from agnostic_dl_numpy.plan.pointwise import OPERATIONS, result_dtype
-from agnostic_dl_numpy.plan.scaled_sums import SCALED_SUM, ScaledSum
 
 Place = tuple[str, int]
 
@@ -25,6 +26,7 @@ class ChainCode:
         self.outs = {number: k for k, number in enumerate(chain.outs)}
         self.last = {n: at for at, i in enumerate(self.code) for n in (*i.outs, *i.reads)}
         self.places: dict[int, Place] = {n: ("in", k) for n, k in self.ins.items()}
+        #: What binds a call to its operands and ``out=``, the operands, the place of the result.
         self.steps: list[tuple[Any, tuple[Any, ...], Place]] = []
         self.copies: list[tuple[Place, Place]] = []
         #: The dtype of each register.
@@ -40,18 +42,18 @@ class ChainCode:
         (number,) = instruction.outs
         dtypes = [self._dtypes[n] for n in instruction.reads]
         self._dtypes[number] = result_dtype(instruction.op, dtypes)
-        summed = instruction.reads[-1] if instruction.op == SCALED_SUM else None
+        summed = instruction.reads[-1] if instruction.op == scaled_sums.SCALED_SUM else None
         self._let_go(at, set(instruction.reads) - {summed})
         if summed is not None and self.places[summed][0] == "register":
             target = self.places[summed]
         else:
             target = self._target(at, number, aliases)
         self.places[number] = target
-        if instruction.op == SCALED_SUM:
-            operation: Any = ScaledSum(instruction.static["signs"])
+        if summed is not None:
+            bind: Any = partial(scaled_sums.bind, instruction.static["signs"])
         else:
-            operation = OPERATIONS[instruction.op]
-        self.steps.append((operation, operands, target))
+            bind = partial(partial, OPERATIONS[instruction.op])
+        self.steps.append((bind, operands, target))
 
     def _let_go(self, at: int, numbers: Set[int]) -> None:
         """Registers of values that nothing reads after this; those of outputs are copied later."""

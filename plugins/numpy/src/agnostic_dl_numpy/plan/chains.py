@@ -14,11 +14,12 @@ from agnostic_dl.extend import Instruction
 from agnostic_dl_numpy import scratch, threads
 from agnostic_dl_numpy.plan.chain_code import ChainCode
 from agnostic_dl_numpy.plan.memory import same_memory
-from agnostic_dl_numpy.plan.scaled_sums import ScaledSum, Taken, with_scaled_sums
+from agnostic_dl_numpy.plan.scaled_sums import Taken, with_scaled_sums
 
 #: Elements of a piece. Smaller ones would stay in a nearer cache, but cost more in calls and in
 #: handing the interpreter from thread to thread: for Adam on 10 million parameters two threads took
-#: 16 ms with 2^15, 11.3 with 2^16, 9.5 with 2^17, 8.7 with 2^18, 8.5 with 2^19 and 9.0 with 2^20.
+#: 16.3 ms with 2^15, 12.0 with 2^16, 10.3 with 2^17, 8.9 with 2^18, 9.3 with 2^19, 10.3 with 2^20
+#: (`benchmarks/fused_updates.py --pieces`).
 PIECE = 1 << 18
 #: Elements up to which a call's own cost is what counts.
 SMALL = 1 << 14
@@ -100,9 +101,8 @@ def _calls(
 ) -> list[Callable[[], Any]]:
     """Calls with everything bound: what is looked up at each run holds up the other threads."""
     places, calls = {"in": ins, "out": outs, "register": registers}, []
-    for operation, operands, (kind, k) in code.steps:
+    for bind, operands, (kind, k) in code.steps:
         arguments = [places[o[0]][o[1]] if isinstance(o, tuple) else o for o in operands]
-        bind = operation.bind if isinstance(operation, ScaledSum) else partial(partial, operation)
         calls.append(bind(*_as_arrays(arguments), out=places[kind][k]))
     for (kind, k), (to, j) in code.copies:
         calls.append(partial(np.copyto, places[to][j], places[kind][k]))

@@ -96,7 +96,7 @@ class _Search:
 
     def _is_number(self, operand: Any) -> bool:
         if isinstance(operand, Literal):
-            return isinstance(operand.value, (int, float)) and operand.value != 0
+            return isinstance(operand.value, (int, float))
         return operand in self.taken.scalars
 
     def _free(self, y: int, at: int, out: int) -> bool:
@@ -117,25 +117,18 @@ def _signs(op: str, place: int) -> tuple[float, float]:
     return (1.0, -1.0) if place == 1 else (-1.0, 1.0)
 
 
-class ScaledSum:
-    """The operation of an instruction made here: a·x + c·b·y, where a and c are signs."""
+def bind(signs: tuple[float, float], x: Any, b: Any, y: Any, *, out: Any) -> Callable[[], None]:
+    """A call that computes ±x ± b·y; *b* is 0-d, *out* the memory of y."""
+    axpby = blas.axpby(out.dtype.char)
+    assert axpby is not None
+    (of_x, of_y), start, to, size = signs, x.ctypes.data, out.ctypes.data, out.size
 
-    def __init__(self, signs: tuple[float, float]) -> None:
-        self._of_x, self._of_y = signs
+    def call() -> None:
+        number = of_y * float(b)
+        if number != 0:
+            axpby(size, of_x, start, number, to)
+        else:  # BLAS would leave y unread, but NaN times zero is NaN
+            np.multiply(y, number, out=out)
+            np.add(x, out, out=out) if of_x > 0 else np.subtract(out, x, out=out)
 
-    def bind(self, x: Any, b: Any, y: Any, *, out: Any) -> Callable[[], None]:
-        """A call that computes it; *b* is 0-d, *out* the memory of y."""
-        axpby = blas.axpby(out.dtype.char)
-        assert axpby is not None
-        of_x, of_y, to, size = self._of_x, self._of_y, out.ctypes.data, out.size
-        start = x.ctypes.data
-
-        def call() -> None:
-            number = of_y * float(b)
-            if number != 0:
-                axpby(size, of_x, start, number, to)
-            else:  # BLAS would leave y unread, but NaN times zero is NaN
-                np.multiply(y, number, out=out)
-                np.add(x, out, out=out) if of_x > 0 else np.subtract(out, x, out=out)
-
-        return call
+    return call
