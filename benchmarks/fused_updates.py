@@ -1,12 +1,13 @@
 """What an optimizer's update costs: 10 million parameters in 60 tensors, beside PyTorch.
 
-    python benchmarks/fused_updates.py [--rounds 15] [--parameters 10000000]
+    python benchmarks/fused_updates.py [--rounds 15] [--parameters 10000000] [--pieces 15,16,17]
 
 Ours is the captured update as a plan runs it, by NumPy alone and by Numba's kernels; PyTorch's
 are its default, foreach and fused ones, where it is installed. Each round times every candidate
 once, in turn, so that a slow moment of the machine hits all of them. Printed: medians and minima in
 milliseconds, the bytes that the update must read and write per second, and a triad's (a + s b → c,
-of Numba, on the same threads) for what memory gives; all in place or on pages in use.
+of Numba, on the same threads) for what memory gives; all in place or on pages in use. With
+*--pieces*, in their place: Adam by NumPy alone, in pieces of 2 to these powers of elements.
 """
 
 from __future__ import annotations
@@ -87,6 +88,17 @@ def candidates(size: int) -> dict[str, Step]:
     return found
 
 
+def in_pieces(size: int, powers: list[int]) -> dict[str, Step]:
+    """Adam by NumPy alone, its chain in pieces of 2 to each of *powers* elements."""
+    from agnostic_dl_numpy.plan import chains
+
+    found: dict[str, Step] = {}
+    for power in powers:
+        chains.PIECE = 1 << power
+        found[f"adam: pieces of 2^{power}"] = ours("adam", size, ())
+    return found
+
+
 def measure(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
     """Seconds of every round, after two that do not count."""
     times: dict[str, list[float]] = {name: [] for name in steps}
@@ -103,10 +115,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--parameters", type=int, default=10_000_000)
+    parser.add_argument("--pieces", type=lambda text: [int(k) for k in text.split(",")])
     options = parser.parse_args()
     size = options.parameters // TENSORS * TENSORS
+    steps = in_pieces(size, options.pieces) if options.pieces else candidates(size)
     print(f"{'':26}{'median ms':>10}{'least ms':>10}{'GB/s':>7}")
-    for name, times in measure(candidates(size), options.rounds).items():
+    for name, times in measure(steps, options.rounds).items():
         median = statistics.median(times)
         speed = TRAFFIC[name.partition(":")[0]] * size / median / 1e9
         print(f"{name:26}{median * 1e3:10.2f}{min(times) * 1e3:10.2f}{speed:7.1f}")
