@@ -163,9 +163,7 @@ class _Writer:
         return text
 
     def _cast(self, operand: Operand, dtype: str) -> str:
-        if dtype == "bool" and not isinstance(operand, Literal):
-            return f"{self.name[operand]} != 0"
-        return f"({COMPUTED[dtype]}){self._as(operand, dtype)}"
+        return f"to_{COMPUTED[dtype]}({self._as(operand, dtype)})"
 
     def _as(self, operand: Operand, dtype: str) -> str:
         """An operand in the dtype that the operation computes in."""
@@ -173,7 +171,7 @@ class _Writer:
             return literal(operand.value, dtype)
         if self._computed(operand) == COMPUTED[dtype]:
             return self.name[operand]
-        return f"({COMPUTED[dtype]}){self.name[operand]}"
+        return f"to_{COMPUTED[dtype]}({self.name[operand]})"
 
 
 def _joined(lines: list[str], indent: int = 2) -> str:
