@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -80,7 +80,7 @@ class Bench:
     def difference(self, got: Any, wanted: Any) -> float:
         """The largest difference relative to the largest number wanted, over all results."""
         pairs = zip(got, wanted, strict=True) if isinstance(got, tuple) else [(got, wanted)]
-        return max(
+        return largest(
             float(abs(self.backend.to_numpy(one).astype(np.float64) - other).max())
             / max(float(abs(other).max()), 1e-30)
             for one, other in pairs
@@ -154,6 +154,16 @@ def within(gaps: dict[str, float], dtype: str) -> dict[str, float]:
     if off:
         raise AssertionError(f"{dtype}: off by more than {LIMITS[dtype]:.1e}: {off}")
     return gaps
+
+
+def largest(numbers: Iterable[float]) -> float:
+    """The largest; NaN if one of them is, which max() would pass over."""
+    return float(np.max(list(numbers)))
+
+
+def agree(found: Any, wanted: Any, *, rtol: float = 0, atol: float = 0, name: str = "") -> None:
+    """Refuse numbers that are further apart than this; NaN agrees with nothing."""
+    np.testing.assert_allclose(found, wanted, rtol, atol, equal_nan=False, err_msg=name)
 
 
 def aims(found: Mapping[str, float], **least: float) -> dict[str, Any]:

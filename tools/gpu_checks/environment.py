@@ -16,7 +16,7 @@ import numpy as np
 
 import agnostic_dl as adl
 from gpu_checks import peer
-from gpu_checks.bench import Bench
+from gpu_checks.bench import Bench, agree
 
 PACKAGES = ("agnostic-dl", "agnostic-dl-cupy", "cupy-cuda13x", "cupy-cuda12x", "numpy",
             "nvidia-cudnn-frontend", "nvidia-cudnn-cu13", "nvidia-cublas", "torch")  # fmt: skip
@@ -111,11 +111,11 @@ def devices(bench: Bench) -> dict[str, Any]:
         placed = second.asarray(x)
         np.testing.assert_array_equal(second.to_numpy(placed), x)
         product = second.kernels["matmul"](second.xp, placed, placed.T)
-        np.testing.assert_allclose(second.to_numpy(product), x @ x.T, rtol=1e-4, atol=1e-4)
+        agree(second.to_numpy(product), x @ x.T, rtol=1e-4, atol=1e-4)
     moved = second.asarray(bench.place(x))
     np.testing.assert_array_equal(second.to_numpy(moved), x)
     losses = [_losses(backend) for backend in (bench.backend, second)]
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    agree(losses[1], losses[0], rtol=1e-4)
     return {"losses": losses}
 
 

@@ -13,7 +13,7 @@ from agnostic_dl.extend import CHAIN, PRIMITIVES, chained
 from agnostic_dl.primitives.program import interpret
 from agnostic_dl.testing.programs import update_program
 from agnostic_dl_cupy.codegen import ChainKernel, accepts
-from gpu_checks.bench import Bench, within
+from gpu_checks.bench import Bench, agree, within
 
 CONV: dict[str, Any] = {"dilation": (1, 1), "groups": 1}
 #: Of these CUDA's results are the host's to the bit; of exp, log and their kin they are not.
@@ -135,9 +135,7 @@ def _captured_convolution(bench: Bench) -> bool:
     for _ in range(3):
         x[...] = x * 0.5 + 0.1
         replay()
-        np.testing.assert_allclose(
-            bench.backend.to_numpy(out), bench.backend.to_numpy(work()), rtol=1e-4, atol=1e-3
-        )
+        agree(bench.backend.to_numpy(out), bench.backend.to_numpy(work()), rtol=1e-4, atol=1e-3)
     return True
 
 
@@ -177,7 +175,7 @@ def replayed(bench: Bench, between: Any) -> bool:
         a[...] = a * 0.5 + 1
         replay()
         wanted = np.maximum(bench.backend.to_numpy(a) @ bench.backend.to_numpy(b), 0)
-        np.testing.assert_allclose(bench.backend.to_numpy(out), wanted, rtol=1e-4, atol=1e-4)
+        agree(bench.backend.to_numpy(out), wanted, rtol=1e-4, atol=1e-4)
     return True
 
 

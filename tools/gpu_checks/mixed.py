@@ -13,7 +13,7 @@ import agnostic_dl as adl
 from agnostic_dl import nn
 from agnostic_dl.errors import CaptureWarning
 from agnostic_dl_cupy.graph import plan
-from gpu_checks.bench import Bench
+from gpu_checks.bench import Bench, agree
 
 #: Half a unit in the last place of a number near 1, relative; and how many of these the losses of
 #: some steps may be apart, relative to the first: the tests hold them to PyTorch's by as many.
@@ -73,9 +73,7 @@ def _agreement(bench: Bench, precision: str) -> dict[str, Any]:
         losses["the captured program, run eagerly"] = _losses(bench, *ways["captured"])
     off = ROUNDINGS * ROUNDING[precision] * losses["NumPy in float32"][0]
     for name, found in losses.items():
-        np.testing.assert_allclose(
-            found, losses["captured"], rtol=0, atol=off, err_msg=f"{precision}: {name}"
-        )
+        agree(found, losses["captured"], rtol=0, atol=off, name=f"{precision}: {name}")
     # Reported, not required: cuDNN may add up a weight's gradient in another order each time.
     exact = losses["captured"] == losses["the captured program, run eagerly"]
     return {"losses": losses, "allowed": off, "replays equal to the bit": exact}

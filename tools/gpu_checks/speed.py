@@ -17,7 +17,7 @@ from agnostic_dl.testing.programs import update_program
 from agnostic_dl_cupy import autotune, tf32
 from agnostic_dl_cupy.codegen import ChainKernel, accepts
 from gpu_checks import peer
-from gpu_checks.bench import LIMITS, Bench, aims
+from gpu_checks.bench import LIMITS, Bench, aims, largest
 from gpu_checks.exactness import CONV, launch
 
 #: Read: parameter, gradient and two moments; written: parameter and moments; four bytes each.
@@ -170,7 +170,7 @@ def _one_row(
 ) -> dict[str, Any]:
     """Our ways in turns with theirs, if there is one, after the results were compared."""
     gaps = [_same(bench, name, dtype, run, theirs) for run in ours.values() if theirs]
-    row = {"largest relative difference": max(gaps)} if gaps else {}
+    row = {"largest relative difference": largest(gaps)} if gaps else {}
     times = bench.medians(*ours.values(), *([theirs] if theirs else []), inner=10)
     for kind, seconds in zip(ours, times, strict=False):
         row[f"{kind}seconds"] = seconds

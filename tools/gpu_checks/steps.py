@@ -11,7 +11,7 @@ import numpy as np
 import agnostic_dl as adl
 from agnostic_dl_cupy import tf32
 from gpu_checks import peer
-from gpu_checks.bench import Bench, aims
+from gpu_checks.bench import Bench, agree, aims
 
 Step = Callable[[], Any]
 #: How far the losses of the first steps may be apart, relative to the first: by precision.
@@ -51,7 +51,7 @@ def _compared(problem: Problem, steps: dict[str, Step], precision: str) -> dict[
     reference = next(iter(losses.values()))
     for name, found in losses.items():
         off = LOSSES[precision] * reference[0]
-        np.testing.assert_allclose(found, reference, rtol=0, atol=off, err_msg=name)
+        agree(found, reference, rtol=0, atol=off, name=name)
     return losses
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import agnostic_dl as adl
 from agnostic_dl import nn
 from agnostic_dl.errors import CaptureWarning
-from gpu_checks.bench import Bench
+from gpu_checks.bench import Bench, agree, largest
 from gpu_checks.exactness import replayed
 
 
@@ -36,7 +36,7 @@ def graphs(bench: Bench) -> dict[str, Any]:
             warnings.simplefilter("error", CaptureWarning)
             captured = _steps(bench, name, capture=True)
         eager = _steps(bench, name, capture=False)
-        np.testing.assert_allclose(captured, eager, rtol=1e-4, err_msg=name)
+        agree(captured, eager, rtol=1e-4, name=name)
         found[name] = {"captured": captured, "eager": eager}
         bench.note(found)
     return found
@@ -134,7 +134,7 @@ def _differential(bench: Bench, name: str, shape: Any) -> dict[str, Any]:
 
 
 def _gap(ours: list[float], theirs: list[float]) -> float:
-    return max(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))
+    return largest(abs(a - b) / abs(b) for a, b in zip(ours, theirs, strict=True))
 
 
 def mnist(bench: Bench) -> dict[str, Any]:

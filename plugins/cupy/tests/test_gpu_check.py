@@ -82,6 +82,18 @@ def test_only_a_dtype_that_is_missing_is_not_available(monkeypatch):
         steps._ours(problem("float32", "bfloat16"), short=True)
 
 
+def test_what_is_not_a_number_agrees_with_nothing(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOL.parent))
+    bench, training = (importlib.import_module(f"gpu_checks.{n}") for n in ("bench", "training"))
+    nan = float("nan")
+    with pytest.raises(AssertionError, match="both were NaN"):
+        bench.agree([1.0, nan], [1.0, nan], rtol=1.0, name="both were NaN")
+    for gap in (bench.largest([0.0, nan]), training._gap([1.0, nan], [1.0, 1.0])):
+        with pytest.raises(AssertionError, match="off by more"):
+            bench.within({"gap": gap}, "float32")
+    bench.within({"gap": bench.largest([0.0, 1e-7])}, "float32")
+
+
 def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
