@@ -55,7 +55,7 @@ def _segment(again: Callable[[], Any]) -> Any:
     edges = _entries(roots, since)
     if not edges:
         return result
-    arrays = tuple(getattr(out, "data", out) for out in outs)
+    arrays = tuple(out.data if isinstance(out, Tensor) else out for out in outs)
     node = Node(_Segment, edges, (), arrays, {"again": again})
     numbers = iter(range(len(outs)))
 

@@ -61,7 +61,8 @@ def twin(bench: Bench, name: str, ours: Any, channels: int) -> Any:
         made = _lenet(torch, ours, channels)
     else:
         made = _residual(torch, channels, *STAGES[name])
-    state = {n: weights(np.asarray(bench.backend.to_numpy(a))) for n, a in _state(ours).items()}
+    arrays = ours.state_dict()
+    state = {n: weights(np.asarray(bench.backend.to_numpy(a))) for n, a in arrays.items()}
     missing, unexpected = made.load_state_dict(state, strict=False)
     left = [n for n in missing if not n.endswith("num_batches_tracked")]
     if left or unexpected:
@@ -69,12 +70,8 @@ def twin(bench: Bench, name: str, ours: Any, channels: int) -> Any:
     return made.to(device(bench)).to(memory_format=torch.channels_last)
 
 
-def _state(ours: Any) -> dict[str, Any]:
-    return {n: getattr(a, "data", a) for n, a in ours.state_dict().items()}
-
-
 def _lenet(torch: Any, ours: Any, channels: int) -> Any:
-    nn, state = torch.nn, _state(ours)
+    nn, state = torch.nn, ours.state_dict()
 
     class Rows(nn.Module):
         """Flattens (N, C, H, W) in our order of elements, with the channels innermost."""

@@ -95,7 +95,7 @@ class Run:
             self.step.state = {**state, "slots": slots}
 
     def host(self, array: Any) -> Any:
-        return np.array(self.backend.to_numpy(getattr(array, "data", array)))
+        return np.array(self.backend.to_numpy(array))
 
 
 def training(bench: Bench) -> dict[str, Any]:

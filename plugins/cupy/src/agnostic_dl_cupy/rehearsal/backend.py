@@ -45,6 +45,9 @@ class RehearsalBackend(Backend):
         return bind(self.runtime, Blas(self.runtime, self.cublas), graphs)
 
     def to_numpy(self, array: Any) -> Any:
+        # Nothing else: what NumPy would make an array of, CuPy would not.
+        if not isinstance(array, (np.ndarray, np.generic)):
+            raise TypeError(f"expected an array of the device, got {type(array).__name__}")
         return np.asarray(array)
 
     def overflowing(self) -> AbstractContextManager[Any]:
