@@ -223,9 +223,8 @@ def _plain(xp: Any, array: Any) -> Any:
 
 def compare(ours: Backend, what: str, got: Any, theirs: Backend, expected: Any) -> None:
     """Refuse another structure, shape, dtype or other numbers than *expected*."""
+    same_form(what, got, expected)
     if isinstance(expected, tuple):
-        if not isinstance(got, tuple) or len(got) != len(expected):
-            raise Broken(f"{what} returns {type(got).__name__}, expected {len(expected)} arrays")
         for one, other in zip(got, expected, strict=True):
             compare(ours, what, one, theirs, other)
         return
@@ -233,14 +232,25 @@ def compare(ours: Backend, what: str, got: Any, theirs: Backend, expected: Any) 
         if got != expected:
             raise Broken(f"{what} returns {got!r}, expected {expected!r}")
         return
-    if tuple(got.shape) != tuple(expected.shape):
-        raise Broken(f"{what} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}")
-    names = [_dtype_name(a.dtype) for a in (got, expected)]
-    if names[0] != names[1]:
-        raise Broken(f"{what} is {names[0]}, expected {names[1]}")
-    gap = _gap(_numbers(ours, got), _numbers(theirs, expected), TOLERANCE.get(names[1], 0.0))
+    allowed = TOLERANCE.get(_dtype_name(expected.dtype), 0.0)
+    gap = _gap(_numbers(ours, got), _numbers(theirs, expected), allowed)
     if gap is not None:
-        raise Broken(f"{what} is off by {gap:.1e}, allowed is {TOLERANCE.get(names[1], 0.0):.0e}")
+        raise Broken(f"{what} is off by {gap:.1e}, allowed is {allowed:.0e}")
+
+
+def same_form(what: str, got: Any, expected: Any) -> None:
+    """Refuse another structure, shape or dtype than *expected*."""
+    if isinstance(expected, tuple):
+        if not isinstance(got, tuple) or len(got) != len(expected):
+            raise Broken(f"{what} returns {type(got).__name__}, expected {len(expected)} arrays")
+        for one, other in zip(got, expected, strict=True):
+            same_form(what, one, other)
+    elif hasattr(expected, "dtype"):
+        if tuple(got.shape) != tuple(expected.shape):
+            raise Broken(f"{what} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}")
+        names = [_dtype_name(a.dtype) for a in (got, expected)]
+        if names[0] != names[1]:
+            raise Broken(f"{what} is {names[0]}, expected {names[1]}")
 
 
 def _dtype_name(dtype: Any) -> str:
