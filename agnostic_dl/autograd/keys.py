@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from agnostic_dl.primitives import Traced
@@ -43,4 +44,11 @@ def _as_integer(part: Any) -> Any:
 
 
 def _bound(bound: Any) -> Any:
-    return bound if bound is None or isinstance(bound, int) else bound.__index__()
+    return bound if bound is None or isinstance(bound, int) else as_index(bound)
+
+
+def as_index(value: Any) -> int:
+    """The integer that *value* stands for; 0-d arrays of CuPy lack the method of it."""
+    if not hasattr(value, "__index__") and hasattr(value, "dtype"):
+        value = _as_integer(value)
+    return operator.index(value)

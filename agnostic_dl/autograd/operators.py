@@ -205,7 +205,7 @@ class ArrayObject(Traced):
         return self._scalar(complex)
 
     def __index__(self) -> int:
-        return self.data.__index__()
+        return keys.as_index(self.data)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         if self.requires_grad:

@@ -104,6 +104,18 @@ def test_masks_and_integer_arrays_differentiate(space):
     assert numbers(x[zero_d, 0]) == 3.0
 
 
+def test_integers_of_a_library_whose_arrays_lack_the_method_are_places(monkeypatch):
+    array_api_strict = pytest.importorskip("array_api_strict")
+    xp = adl.namespace("strict")
+    x, two, half = xp.arange(4.0), xp.asarray(2), xp.asarray(0.5)
+    monkeypatch.delattr(type(array_api_strict.asarray(2)), "__index__")
+    assert operator.index(two) == 2
+    assert numbers(x[: two.data]) == numbers(x[:two]) == [0.0, 1.0]
+    for bound in (half, half.data, xp.asarray([1, 2])):
+        with pytest.raises(TypeError):
+            x[:bound]
+
+
 def test_functions_of_the_standard_keep_the_librarys_signature(space):
     assert space.sum.__name__ == "sum"
     assert space.linalg.inv.__name__ == "inv"
