@@ -151,6 +151,18 @@ def test_page_locked_memory_is_read_before_its_owner_goes_on(monkeypatch, locked
     assert waited is locked
 
 
+def test_a_single_zero_keeps_its_sign(monkeypatch):
+    """CuPy makes 0-d arrays of the host by fill(), which clears the memory for every zero."""
+
+    def asarray(self, host, blocking):
+        return host.copy() if host.ndim or host != 0 else np.zeros((), host.dtype)
+
+    monkeypatch.setattr(Noting, "asarray", asarray)
+    array = taken(monkeypatch, -0.0)
+    assert array.shape == ()
+    assert np.signbit(array)
+
+
 class OfTorch:
     """An array of a GPU; with a gradient its interface of CUDA's raises, as PyTorch's does."""
 
