@@ -4,7 +4,8 @@
     python tools/cudnn_plans.py [--batch 512] [--properties environment.json]
 
 Prints how many plans were built, and every one that was refused; the exit status is 1 if any was.
-Then, of how many autotuning has the choice; whether they run it takes a device to say.
+Then, for how many there is a plan that gives the same bits in each run, and of how many autotuning
+has the choice; whether they run it takes a device to say.
 The properties are made by hand, unless those that gpu_check.py has read from a device are given.
 """
 
@@ -98,7 +99,7 @@ def main() -> int:
         "device_property": cudnn.create_device_properties(json.dumps(device)),
         "sm_version": device["deviceVer"] // 10,
     }
-    refused, choices = 0, []
+    refused, choices, repeatable = 0, [], 0
     for network, spec in wanted:
         try:
             build(cudnn, spec, **target)
@@ -106,8 +107,12 @@ def main() -> int:
         except cudnn.cudnnGraphNotSupportedError as error:
             refused += 1
             print(f"refused: {network} {spec}: {str(error).splitlines()[0]}")
+        with suppress(cudnn.cudnnGraphNotSupportedError):
+            build(cudnn, spec._replace(repeatable=True), **target)
+            repeatable += 1
     versions = f"cuDNN {cudnn.backend_version()}, frontend {cudnn.__version__}"
     print(f"{len(wanted) - refused} of {len(wanted)} plans built ({versions})")
+    print(f"{repeatable} of them with the same bits in each run")
     print(f"autotuning chooses among {sum(choices)}, at least {min(choices, default=0)} for each")
     return int(refused > 0)
 

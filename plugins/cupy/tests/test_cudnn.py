@@ -207,7 +207,8 @@ def test_the_frontend_takes_our_graphs_as_far_as_it_goes_without_the_library(ope
              "get_workspace_size", "execute")  # fmt: skip
     assert [name for name in later if not hasattr(cudnn.pygraph, name)] == []
     for name in ("heur_mode.A", "heur_mode.FALLBACK", "numerical_note.TENSOR_CORE",
-                 "numerical_note.REDUCED_PRECISION_REDUCTION", "create_handle", "set_stream",
+                 "numerical_note.REDUCED_PRECISION_REDUCTION", "numerical_note.NONDETERMINISTIC",
+                 "create_handle", "set_stream",
                  "cudnnGraphNotSupportedError"):  # fmt: skip
         kind, _, member = name.partition(".")
         assert hasattr(getattr(cudnn, kind), member or "__name__"), name

@@ -151,6 +151,14 @@ def test_page_locked_memory_is_read_before_its_owner_goes_on(monkeypatch, locked
     assert waited is locked
 
 
+@pytest.mark.parametrize("graphs", [None, SimpleNamespace(repeatable=False)])
+def test_the_deterministic_mode_asks_cudnn_for_plans_that_repeat(graphs):
+    made = object.__new__(backend.CupyBackend)
+    made._graphs = graphs
+    made.pin_threads()  # without cuDNN all is repeatable as it is
+    assert graphs is None or graphs.repeatable
+
+
 def test_a_single_zero_keeps_its_sign(monkeypatch):
     """CuPy makes 0-d arrays of the host by fill(), which clears the memory for every zero."""
 

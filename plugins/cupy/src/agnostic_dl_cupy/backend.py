@@ -24,6 +24,7 @@ class CupyBackend(Backend):
     def __init__(self, device: Any = None) -> None:
         #: Streams of plans that are gone, for others: libraries keep memory for each stream.
         self.streams: list[Any] = []
+        self._graphs: Any = None
         opened = _open(_device_number(device))
         #: The device's number, counted from 0.
         self.number = int(opened.id)
@@ -60,7 +61,8 @@ class CupyBackend(Backend):
         from agnostic_dl_cupy.runtime import CupyRuntime
 
         runtime, cudnn = CupyRuntime(self.number), frontend()
-        return bind(runtime, graphs=None if cudnn is None else Graphs(runtime, cudnn))
+        self._graphs = None if cudnn is None else Graphs(runtime, cudnn)
+        return bind(runtime, graphs=self._graphs)
 
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         import cupy
@@ -92,6 +94,11 @@ class CupyBackend(Backend):
     def activate(self) -> None:
         # CuPy computes with arrays of its current device alone.
         self.device.use()
+
+    def pin_threads(self) -> None:
+        """Give the same bits in each run: the host's threads do not matter, cuDNN's plans may."""
+        if self._graphs is not None:
+            self._graphs.repeatable = True
 
     def compile(self, program: Any, like: Any = None) -> Any:
         """The program as one CUDA graph: after two eager runs it is captured and replayed."""

@@ -1,8 +1,8 @@
 """Convolution by cuDNN, through the graphs of nvidia-cudnn-frontend: an optional extra.
 
-A plan is built once for each key (operation, shapes, dtype, epilogue, TF32, device, autotuning) and
-kept. cuDNN wants the weight as (O, kh, kw, C): it is transposed on the way. What cuDNN refuses, or
-is not asked for (float64, groups), goes to the columns.
+A plan is built once for each key (operation, shapes, dtype, epilogue, TF32, device, autotuning,
+repeatable) and kept. cuDNN wants the weight as (O, kh, kw, C): it is transposed on the way. What
+cuDNN refuses, or is not asked for (float64, groups), goes to the columns.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Spec(NamedTuple):
     tf32: bool
     device: int
     autotune: bool = False
+    repeatable: bool = False
 
 
 def frontend() -> Any:
@@ -58,6 +59,8 @@ def build(cudnn: Any, spec: Spec, **target: Any) -> Any:
         graph.deselect_numeric_notes([cudnn.numerical_note.TENSOR_CORE])
     if spec.autotune:  # sums in a short type would win by the clock
         graph.deselect_numeric_notes([cudnn.numerical_note.REDUCED_PRECISION_REDUCTION])
+    if spec.repeatable:  # atomic additions come in another order each time
+        graph.deselect_numeric_notes([cudnn.numerical_note.NONDETERMINISTIC])
     graph.check_support()
     graph.build_plans()
     return graph
@@ -123,6 +126,8 @@ class Graphs:
 
     def __init__(self, runtime: Runtime, cudnn: Any) -> None:
         self.runtime, self.cudnn = runtime, cudnn
+        #: Whether plans are to give the same bits in each run.
+        self.repeatable = False
         self.plans: dict[tuple[Spec, int], Any] = {}
         self._tuner = Tuner(runtime, cudnn)
         #: By thread: the handle, and the stream that it is set to.
@@ -161,7 +166,9 @@ class Graphs:
     ) -> Spec:
         name = like.dtype.name
         tf32 = name == "float32" and allows_tf32()
-        return Spec(operation, geo, name, bias, relu, tf32, self.runtime.device, autotunes())
+        tried = autotunes() and not self.repeatable  # another plan may win the next time
+        device, repeatable = self.runtime.device, self.repeatable
+        return Spec(operation, geo, name, bias, relu, tf32, device, tried, repeatable)
 
     def _plan(self, spec: Spec) -> Any:
         """The plan of a spec for this thread's handle, or None where cuDNN has none."""

@@ -175,7 +175,9 @@ class FakeCudnn:
     data_type = SimpleNamespace(FLOAT="float32", HALF="float16", BFLOAT16="bfloat16")
     heur_mode = SimpleNamespace(A="A", FALLBACK="FALLBACK")
     numerical_note = SimpleNamespace(
-        TENSOR_CORE="TENSOR_CORE", REDUCED_PRECISION_REDUCTION="REDUCED_PRECISION_REDUCTION"
+        TENSOR_CORE="TENSOR_CORE",
+        REDUCED_PRECISION_REDUCTION="REDUCED_PRECISION_REDUCTION",
+        NONDETERMINISTIC="NONDETERMINISTIC",
     )
     cudnnGraphNotSupportedError = NotSupported
 
