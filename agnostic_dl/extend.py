@@ -1,6 +1,6 @@
 """The plugin author's door: all that a plugin needs to import from agnostic_dl."""
 
-from agnostic_dl.backends import Backend
+from agnostic_dl.backend import Backend
 from agnostic_dl.errors import BackendUnavailable, CaptureWarning, UsageError
 from agnostic_dl.hookspecs import hookimpl
 from agnostic_dl.kernels import choices, merged

@@ -224,6 +224,11 @@ def test_synchronize_and_repr(backend):
     assert backend.name in repr(backend)
 
 
+def test_a_dtype_that_is_not_there_is_refused_with_those_that_are(backend):
+    with pytest.raises(UnknownNameError, match=r"no dtype 'float99': .*float32, float64"):
+        backend.asarray([1.0], dtype="float99")
+
+
 def test_a_backend_is_asked_for_by_name():
     with pytest.raises(UsageError, match="expects a backend's name, got int"):
         adl.use_backend(3)

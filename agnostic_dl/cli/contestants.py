@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agnostic_dl import backends, plugins
-from agnostic_dl.backends import Backend
+from agnostic_dl.backend import Backend
 from agnostic_dl.errors import BackendUnavailable
 from agnostic_dl.kernels import choices
 

@@ -12,7 +12,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from agnostic_dl.backends import Backend, use_backend
+from agnostic_dl.backend import Backend
+from agnostic_dl.backends import use_backend
 from agnostic_dl.cli.contestants import Contestant
 from agnostic_dl.cli.workloads import Work, Workload
 from agnostic_dl.contract import one_line

@@ -11,7 +11,8 @@ import numpy as np
 
 from agnostic_dl import nn, train
 from agnostic_dl.autograd import vjp
-from agnostic_dl.backends import Backend, use_backend
+from agnostic_dl.backend import Backend
+from agnostic_dl.backends import use_backend
 from agnostic_dl.nn import functional as F
 from agnostic_dl.nn import losses, models
 from agnostic_dl.optim import optimizer

@@ -8,6 +8,7 @@ from typing import Any
 
 from agnostic_dl import backends, random
 from agnostic_dl.autograd import Tensor
+from agnostic_dl.backend import Backend
 from agnostic_dl.errors import AgnosticDLError, ShapeError
 from agnostic_dl.nn import init as initializers
 
@@ -109,16 +110,16 @@ class Parameter(Tensor):
         """Number of elements, known before the values are."""
         return math.prod(self.shape_)
 
-    def initialize(self, key: random.Key, backend: backends.Backend) -> None:
+    def initialize(self, key: random.Key, backend: Backend) -> None:
         """Draw the values from *key* on a backend's device."""
         dtype = backend.dtypes[self.dtype_name]
         self.data = self.initializer(backend.xp, key, self.shape_, dtype, backend.device)
 
-    def as_values(self, values: Any, current: backends.Backend) -> Any:
+    def as_values(self, values: Any, current: Backend) -> Any:
         """*values* (host data or arrays) as an array in this dtype, where this parameter lives."""
         values = values.data if isinstance(values, Tensor) else values
         if not self.initialized:
-            return current.asarray(values, dtype=current.dtypes[self.dtype_name])
+            return current.asarray(values, dtype=self.dtype_name)
         return backends.backend_of(self._value).asarray(values, dtype=self._value.dtype)
 
     def cast(self, dtype: str) -> None:
@@ -126,7 +127,7 @@ class Parameter(Tensor):
         self.dtype_name = dtype
         if self.initialized:
             backend = backends.backend_of(self._value)
-            self.data = backend.xp.astype(self._value, backend.dtypes[dtype])
+            self.data = backend.xp.astype(self._value, backend.as_dtype(dtype))
 
     def __repr__(self) -> str:
         values = "" if self.initialized else ", uninitialised"

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from agnostic_dl import backends
-from agnostic_dl.backends import DTYPE_NAMES
+from agnostic_dl.backend import DTYPE_NAMES
 from agnostic_dl.errors import DTypeError
 
 #: Floating-point dtypes of 16 bits. Libraries that have one may not count it among their own.

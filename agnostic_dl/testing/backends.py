@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agnostic_dl import plugins, random
-from agnostic_dl.backends import Backend, create, use_backend
+from agnostic_dl.backend import Backend
+from agnostic_dl.backends import create, use_backend
 from agnostic_dl.errors import AgnosticDLError
 from agnostic_dl.testing.calls import Call, calls_of
 from agnostic_dl.testing.determined import determined, is_open

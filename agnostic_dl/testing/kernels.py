@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from agnostic_dl import plugins
-from agnostic_dl.backends import Backend, create
+from agnostic_dl.backend import Backend
+from agnostic_dl.backends import create
 from agnostic_dl.errors import ConformanceError
 from agnostic_dl.primitives.chains import CHAIN
 from agnostic_dl.primitives.program import DTYPE, Instruction, Literal

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from agnostic_dl import random
-from agnostic_dl.backends import Backend, to_numpy
+from agnostic_dl.backend import Backend
+from agnostic_dl.backends import to_numpy
 from agnostic_dl.errors import DataError, UsageError
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from agnostic_dl import backends, random
+from agnostic_dl import random
+from agnostic_dl.backend import Backend
 from agnostic_dl.errors import CaptureWarning
 from agnostic_dl.nn.parameter import Parameter, Reader
 from agnostic_dl.nn.randomness import step_key
@@ -45,7 +46,7 @@ class Capture:
         self.step = step
         self._entries: dict[Any, _Entry] = {}
         self._owner: _Entry | None = None
-        self._backend: backends.Backend | None = None
+        self._backend: Backend | None = None
         #: What the step was made of when it was recorded.
         self._made_of: tuple[Any, ...] = ()
         #: What the model's arrays are read by, and whether they asked for gradients.
@@ -62,7 +63,7 @@ class Capture:
 
     # -- running ----------------------------------------------------------------------------------
 
-    def run(self, backend: backends.Backend, x: Any, y: Any) -> tuple[Any, Any] | None:
+    def run(self, backend: Backend, x: Any, y: Any) -> tuple[Any, Any] | None:
         """One step by the plan: (loss, outputs); None, and nothing changed: it must be eager."""
         step = self.step
         if self.reason is not None or type(step.engine) is not Engine:
@@ -88,7 +89,7 @@ class Capture:
         self._changed()
         return backend.asarray(found["loss"]), found["outputs"]
 
-    def _current(self, backend: backends.Backend) -> bool:
+    def _current(self, backend: Backend) -> bool:
         """Whether the plans still hold what the model and the step are made of."""
         now = _made_of(self.step)
         if backend is not self._backend or any(
@@ -100,7 +101,7 @@ class Capture:
             for parameter, reader, trained in self._held
         )
 
-    def _inputs(self, backend: backends.Backend, entry: _Entry, x: Any, y: Any) -> dict[str, Any]:
+    def _inputs(self, backend: Backend, entry: _Entry, x: Any, y: Any) -> dict[str, Any]:
         step = self.step
         inputs = {"x": x, "y": y}
         if step.precision.scaling is not None:
@@ -119,7 +120,7 @@ class Capture:
     # -- recording --------------------------------------------------------------------------------
 
     def _recorded(
-        self, backend: backends.Backend, key: Any, entry: _Entry | None, x: Any, y: Any
+        self, backend: Backend, key: Any, entry: _Entry | None, x: Any, y: Any
     ) -> _Entry | None:
         for other in self._entries.values():
             other.plan.rest()  # a recording holds every array of an eager step
@@ -157,7 +158,7 @@ class Capture:
 
     # -- the state --------------------------------------------------------------------------------
 
-    def _take_over(self, backend: backends.Backend, entry: _Entry) -> None:
+    def _take_over(self, backend: Backend, entry: _Entry) -> None:
         """Load the model's and the optimizer's arrays into the first plan."""
         step, recording = self.step, entry.recording
         params, buffers = step.model.parameters(), step.model.buffers()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agnostic_dl import backends
+from agnostic_dl.backend import Backend
 from agnostic_dl.errors import (
     CheckpointError,
     CheckpointWarning,
@@ -214,7 +215,7 @@ def _fill(trainer: Trainer, described: dict[str, Any], tensors: dict[str, Any]) 
     trainer.position = None if position is None else Position(**position)
 
 
-def _require_dtypes(backend: backends.Backend, tensors: dict[str, Any]) -> None:
+def _require_dtypes(backend: Backend, tensors: dict[str, Any]) -> None:
     for name, array in tensors.items():
         if array.dtype.name not in backend.dtypes:
             raise UsageError(

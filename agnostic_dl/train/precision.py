@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from agnostic_dl.autograd import Tensor
-from agnostic_dl.backends import Backend
+from agnostic_dl.backend import Backend
 from agnostic_dl.errors import NonFiniteError, UnknownNameError, UsageError
 from agnostic_dl.nn.module import Module
 from agnostic_dl.primitives import PRIMITIVES

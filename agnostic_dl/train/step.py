@@ -9,6 +9,7 @@ from typing import Any
 from agnostic_dl import backends
 from agnostic_dl.autograd import Tensor, tape
 from agnostic_dl.autograd.tensor import lift
+from agnostic_dl.backend import Backend
 from agnostic_dl.errors import GradientError, ShapeError, UsageError
 from agnostic_dl.nn import losses
 from agnostic_dl.nn.module import Module
@@ -119,7 +120,7 @@ class TrainStep:
         self.position = {**self.position, "slots": slots}
 
     @property
-    def backend(self) -> backends.Backend:
+    def backend(self) -> Backend:
         """The backend that holds the model."""
         return backends.backend_of(self._sample)
 
@@ -155,14 +156,14 @@ class TrainStep:
         """In this context an overflow is no reason to warn, where a scaled loss may have one."""
         return nullcontext() if self.precision.scaling is None else self.backend.overflowing()
 
-    def _run(self, backend: backends.Backend, x: Any, y: Any) -> tuple[Any, Any]:
+    def _run(self, backend: Backend, x: Any, y: Any) -> tuple[Any, Any]:
         if self._capture is not None:
             found = self._capture.run(backend, x, y)
             if found is not None:
                 return found
         return self._eagerly(backend, x, y)
 
-    def _eagerly(self, backend: backends.Backend, x: Any, y: Any) -> tuple[Any, Any]:
+    def _eagerly(self, backend: Backend, x: Any, y: Any) -> tuple[Any, Any]:
         buffers = [(buffer, buffer.data) for buffer in self.model.buffers().values()]
         scale = self.scale()
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import agnostic_dl as adl
-from agnostic_dl import backends
+from agnostic_dl.backend import Backend
 from agnostic_dl.optim import flat
 from agnostic_dl.optim.engine import Engine
 from agnostic_dl.optim.update import as_arrays
@@ -36,7 +36,7 @@ def step(row: Row, kernels: tuple[str, ...], make: Callable[[Row], Problem] = pr
 # same way, with gradients that lie in that storage already, as PyTorch's lie in `.grad`.
 
 
-def _update(row: Row, engine: Engine, backend: backends.Backend) -> Step:
+def _update(row: Row, engine: Engine, backend: Backend) -> Step:
     params, grads = tensors(row)
     state = engine.init(params)
     (group,) = flat.groups(engine, params, state["slots"], params)

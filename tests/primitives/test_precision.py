@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import agnostic_dl as adl
-from agnostic_dl.backends import DTYPE_NAMES
+from agnostic_dl.backend import DTYPE_NAMES
 from agnostic_dl.errors import DTypeError
 from agnostic_dl.primitives import PRIMITIVES as P
 from agnostic_dl.primitives.dtypes import dtype_name, dtype_named, isdtype

@@ -67,7 +67,7 @@ class CupyBackend(Backend):
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         import cupy
 
-        dtype = self.dtypes[dtype] if isinstance(dtype, str) else dtype
+        dtype = self.as_dtype(dtype)
         with self.device:
             if isinstance(obj, cupy.ndarray) or _on_a_device(obj):
                 return _typed(_moved(cupy, obj, self.number), dtype)

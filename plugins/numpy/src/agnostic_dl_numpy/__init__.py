@@ -55,7 +55,7 @@ class NumpyBackend(Backend):
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         import numpy as np
 
-        return np.asarray(obj, dtype=self.dtypes[dtype] if isinstance(dtype, str) else dtype)
+        return np.asarray(obj, dtype=self.as_dtype(dtype))
 
     def to_numpy(self, array: Any) -> Any:
         import numpy as np

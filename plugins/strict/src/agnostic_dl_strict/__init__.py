@@ -29,7 +29,7 @@ class StrictBackend(Backend):
         return xp
 
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
-        dtype = self.dtypes[dtype] if isinstance(dtype, str) else dtype
+        dtype = self.as_dtype(dtype)
         if not isinstance(obj, self.array_type) and hasattr(obj, "__array_namespace__"):
             import numpy as np
 
