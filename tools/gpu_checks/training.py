@@ -39,7 +39,16 @@ def graphs(bench: Bench) -> dict[str, Any]:
         agree(captured, eager, rtol=1e-4, name=name)
         found[name] = {"captured": captured, "eager": eager}
         bench.note(found)
-    return found
+    return found | {"deterministic: the same bits": _repeats(bench)}
+
+
+def _repeats(bench: Bench) -> bool:
+    """In the deterministic mode, which this process then stays in, two runs give one result."""
+    bench.backend.pin_threads()
+    first, second = (_steps(bench, "adam", capture=True) for _ in range(2))
+    if first != second:
+        raise AssertionError(f"two runs in the deterministic mode: {first} and {second}")
+    return True
 
 
 def _steps(bench: Bench, name: str, capture: bool) -> list[float]:

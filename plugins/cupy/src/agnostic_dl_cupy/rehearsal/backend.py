@@ -41,8 +41,11 @@ class RehearsalBackend(Backend):
 
     def own_kernels(self) -> Mapping[str, Callable[..., Any]]:
         self.runtime, self.cublas, self.cudnn = HostRuntime(), FakeCublas(), FakeCudnn()
-        graphs = Graphs(self.runtime, self.cudnn)
-        return bind(self.runtime, Blas(self.runtime, self.cublas), graphs)
+        self.graphs = Graphs(self.runtime, self.cudnn)
+        return bind(self.runtime, Blas(self.runtime, self.cublas), self.graphs)
+
+    def pin_threads(self) -> None:
+        self.graphs.repeatable = True
 
     def to_numpy(self, array: Any) -> Any:
         # Nothing else: what NumPy would make an array of, CuPy would not.
