@@ -78,7 +78,8 @@ class Noting:
         self.made, self.events = [], iter(("before", "after"))
         self.cuda = SimpleNamespace(
             Stream=lambda non_blocking: Queue("own"),
-            MemoryPool=lambda: SimpleNamespace(malloc="the private pool"),
+            MemoryPool=lambda: SimpleNamespace(
+                malloc="the private pool", free_all_blocks=lambda: self.log.append("pool freed")),
             Event=lambda disable_timing: next(self.events, "another"),
             get_current_stream=lambda: self.current, using_allocator=self.using,
         )  # fmt: skip
@@ -132,15 +133,18 @@ def test_a_plans_work_waits_for_the_stream_that_the_last_results_are_copied_on(m
             assert cupy.log[2] == "work"
 
 
-def test_a_stream_is_used_again_once_its_plans_are_gone(monkeypatch):
+def test_a_stream_is_used_again_and_memory_is_given_back_once_its_plans_are_gone(monkeypatch):
     """Libraries keep a workspace for each stream: many runs in one process need but one."""
-    monkeypatch.setitem(sys.modules, "cupy", Noting())
+    cupy = Noting()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
     backend = SimpleNamespace(device=nullcontext(), streams=[])
     first, second = CudaDevice(backend), CudaDevice(backend)
     assert first.stream is not second.stream
     kept = second.stream
+    assert not cupy.log
     del second
     gc.collect()
+    assert cupy.log == ["pool freed"]
     assert CudaDevice(backend).stream is kept
     assert first.stream is not kept
 

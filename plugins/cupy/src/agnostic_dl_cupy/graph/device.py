@@ -25,8 +25,8 @@ class CudaDevice:
         with backend.device:
             idle = backend.streams
             self.stream = idle.pop() if idle else cupy.cuda.Stream(non_blocking=True)
-            weakref.finalize(self, idle.append, self.stream).atexit = False
             self.pool = cupy.cuda.MemoryPool()
+            weakref.finalize(self, _give_back, idle, self.stream, self.pool).atexit = False
             # Recorded anew at each step: to make events costs the host more.
             self._before, self._after = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
             #: The stream that the last results were copied on.
@@ -118,3 +118,9 @@ class CudaDevice:
     def replay(self, graph: Any) -> None:
         """Queue a graph's work again."""
         graph.launch(self.stream)
+
+
+def _give_back(idle: list[Any], stream: Any, pool: Any) -> None:
+    """The memory to the device: CuPy's pools keep theirs when they go. The stream to others."""
+    pool.free_all_blocks()
+    idle.append(stream)

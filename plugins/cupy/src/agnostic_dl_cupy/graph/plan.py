@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+import weakref
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +26,18 @@ from agnostic_dl_cupy.graph.passes import in_place, prepared, sources
 WARM_UP = 2
 
 
+class _Held:
+    """What a plan has on the device; `release` gives up the device last, whose memory that is."""
+
+    def __init__(self, device: Any) -> None:
+        self.device, self.graph = device, None
+        self.found: Mapping[str, Any] = {}
+
+    def release(self) -> None:
+        self.graph, self.found = None, {}
+        self.device = None
+
+
 class GraphPlan:
     """A program with its state, its inputs and its results at fixed places on the device.
 
@@ -35,7 +48,8 @@ class GraphPlan:
 
     def __init__(self, program: Program, device: Any, like: GraphPlan | None = None) -> None:
         self.program = program
-        self.device: Any = device if like is None else like.device
+        self._held = _Held(device if like is None else like.device)
+        weakref.finalize(self, self._held.release).atexit = False
         self._turn: Any = threading.RLock() if like is None else like._turn
         self._code = prepared(program, self.device.rewrites)
         self._kernels = {
@@ -43,8 +57,6 @@ class GraphPlan:
             for k, i in enumerate(self._code.code) if i.op == CHAIN
         }  # fmt: skip
         self._in_place, self._sources = in_place(self._code), sources(self._code)
-        self._graph: Any = None
-        self._found: Mapping[str, Any] = {}
         #: By thread: each has handles of its own of the libraries, to be made before a capture.
         self._runs: Counter[int] = Counter()
         #: Why it runs eagerly; None: it does not, or not for long.
@@ -54,6 +66,11 @@ class GraphPlan:
             if name not in self._state:
                 self._state[name] = self.device.place(self._value(name))
         self._inputs, self._vectors = self._places()
+
+    @property
+    def device(self) -> Any:
+        """The stream and the memory that it runs in."""
+        return self._held.device
 
     def _value(self, name: str) -> Value:
         return self.program.values[self.program.inputs[name]]
@@ -102,7 +119,8 @@ class GraphPlan:
             with self.device.working():
                 self._feed(inputs)
                 self._step()
-            return {name: self.device.fresh(self._found[name]) for name in self.program.results}
+            found = self._held.found
+            return {name: self.device.fresh(found[name]) for name in self.program.results}
 
     def _feed(self, inputs: Mapping[str, Any]) -> None:
         for vector, members in self._vectors.values():
@@ -126,18 +144,18 @@ class GraphPlan:
 
     def _step(self) -> None:
         thread = threading.get_ident()
-        if self._graph is None and self.reason is None and self._runs[thread] >= WARM_UP:
+        if self._held.graph is None and self.reason is None and self._runs[thread] >= WARM_UP:
             self._capture()
         self._runs[thread] += 1
-        if self._graph is not None:
-            self.device.replay(self._graph)
+        if self._held.graph is not None:
+            self.device.replay(self._held.graph)
         else:
-            self._found = self._execute()
+            self._held.found = self._execute()
 
     def _capture(self) -> None:
         try:
             # What the graph found is kept, or its memory would be given to the next array.
-            self._graph, self._found = self.device.capture(self._execute)
+            self._held.graph, self._held.found = self.device.capture(self._execute)
         except Exception as error:
             self.reason = f"{type(error).__name__}: {error}"
             warnings.warn(
