@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import statistics
 import time
@@ -112,6 +113,20 @@ class Bench:
             stream.synchronize()
 
         return replay, out
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def device_bytes(self) -> int:
+        """Memory of the device that is in use, without what CuPy's pool only keeps."""
+        gc.collect()
+        if self.dry:
+            return 0
+        import cupy
+
+        self.backend.synchronize()
+        cupy.get_default_memory_pool().free_all_blocks()
+        free, total = cupy.cuda.runtime.memGetInfo()
+        return int(total - free)
 
     # -- time --------------------------------------------------------------------------------------
 

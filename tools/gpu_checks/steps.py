@@ -132,8 +132,9 @@ def _in(
 ) -> dict[str, Any]:
     torch, short = peer.torch_or_none(), precision == "bfloat16"
     with nullcontext() if short else tf32():
-        steps = {"ours": _ours(problem, short)}
         result: dict[str, Any] = {"our switches": precision}
+        result["bytes of a step of ours"] = _bytes(problem, short)
+        steps = {"ours": _ours(problem, short)}
         if torch is None:
             result["torch"] = "absent"
         else:
@@ -145,6 +146,16 @@ def _in(
     result["images per second"] = {n: len(problem.y) / t for n, t in seconds.items()}
     result["ratios"] = {n: t / seconds["ours"] for n, t in seconds.items() if n != "ours"}
     return result | aims(result["ratios"], **{"torch, eager": 1.1, "torch, compiled": 0.85})
+
+
+def _bytes(problem: Problem, short: bool) -> int:
+    """Device memory of a captured step: its batch, parameters and their state, what it computes."""
+    step = _ours(problem, short)
+    for _ in range(4):
+        step()
+    with_it = problem.bench.device_bytes()
+    del step
+    return with_it - problem.bench.device_bytes()
 
 
 def _ours(problem: Problem, short: bool) -> Step:
