@@ -103,7 +103,7 @@ class Backend:
         return program.interpreted(self, like)
 
     def pin_threads(self) -> None:
-        """Compute in one thread from now on: results no longer depend on the number of cores."""
+        """From now on give the same bits in each run, on any number of cores: in one thread."""
         raise UsageError(
             f"the backend {self.name!r} cannot be kept to one thread: leave the deterministic mode "
             f"out, and limit its threads as its array library has it"

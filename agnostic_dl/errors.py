@@ -50,7 +50,7 @@ class PluginError(AgnosticDLError, RuntimeError):
 
 
 class UnknownNameError(PluginError, UsageError):
-    """No plugin or model is registered under that name."""
+    """No plugin, model, loss or dtype has that name here."""
 
 
 class BackendUnavailable(PluginError):

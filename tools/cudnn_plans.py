@@ -107,9 +107,10 @@ def main() -> int:
         except cudnn.cudnnGraphNotSupportedError as error:
             refused += 1
             print(f"refused: {network} {spec}: {str(error).splitlines()[0]}")
-        with suppress(cudnn.cudnnGraphNotSupportedError):
-            build(cudnn, spec._replace(repeatable=True), **target)
-            repeatable += 1
+        else:
+            with suppress(cudnn.cudnnGraphNotSupportedError):
+                build(cudnn, spec._replace(repeatable=True), **target)
+                repeatable += 1
     versions = f"cuDNN {cudnn.backend_version()}, frontend {cudnn.__version__}"
     print(f"{len(wanted) - refused} of {len(wanted)} plans built ({versions})")
     print(f"{repeatable} of them with the same bits in each run")

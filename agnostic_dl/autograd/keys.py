@@ -48,7 +48,7 @@ def _bound(bound: Any) -> Any:
 
 
 def as_index(value: Any) -> int:
-    """The integer that *value* stands for; 0-d arrays of CuPy lack the method of it."""
+    """The integer that *value* stands for; CuPy's 0-d arrays have int(), and no __index__."""
     if not hasattr(value, "__index__") and hasattr(value, "dtype"):
         value = _as_integer(value)
     return operator.index(value)

@@ -174,7 +174,8 @@ CheckpointEvery = Annotated[
 Deterministic = Annotated[
     bool,
     typer.Option("--deterministic", metavar="", rich_help_panel=_RUN,
-                 help="Compute in one thread: the same bits on any number of cores, more slowly."),
+                 help="Give the same bits in each run: on a CPU in one thread, on a GPU without "
+                      "kernels whose sums vary. Slower."),
 ]  # fmt: skip
 Precision = Annotated[
     str | None,

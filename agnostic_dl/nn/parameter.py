@@ -112,7 +112,7 @@ class Parameter(Tensor):
 
     def initialize(self, key: random.Key, backend: Backend) -> None:
         """Draw the values from *key* on a backend's device."""
-        dtype = backend.dtypes[self.dtype_name]
+        dtype = backend.as_dtype(self.dtype_name)
         self.data = self.initializer(backend.xp, key, self.shape_, dtype, backend.device)
 
     def as_values(self, values: Any, current: Backend) -> Any:
@@ -124,10 +124,10 @@ class Parameter(Tensor):
 
     def cast(self, dtype: str) -> None:
         """Convert the values, or what they will be, to the dtype of that name."""
-        self.dtype_name = dtype
         if self.initialized:
             backend = backends.backend_of(self._value)
             self.data = backend.xp.astype(self._value, backend.as_dtype(dtype))
+        self.dtype_name = dtype
 
     def __repr__(self) -> str:
         values = "" if self.initialized else ", uninitialised"

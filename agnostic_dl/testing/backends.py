@@ -10,8 +10,7 @@ from agnostic_dl.backend import Backend
 from agnostic_dl.backends import create, use_backend
 from agnostic_dl.errors import AgnosticDLError
 from agnostic_dl.testing.calls import Call, calls_of
-from agnostic_dl.testing.determined import determined, is_open
-from agnostic_dl.testing.kernels import compare, same_form
+from agnostic_dl.testing.comparing import compare, compare_call
 from agnostic_dl.testing.report import Broken, NotRun, Report, judge
 from agnostic_dl.testing.table import OPERATIONS
 
@@ -129,20 +128,7 @@ def _compare_call(subject: Subject, call: Call) -> None:
         raise _Lacking from error
     except Exception as error:
         raise Broken(f"{call} raises {type(error).__name__}: {error}") from error
-    if not is_open(call.primitive.name):
-        compare(backend, str(call), got, host, expected)
-        return
-    same_form(str(call), got, expected)
-    both = (_on_the_host(subject, got), expected)
-    ours, theirs = (determined(call.primitive.name, host.xp, call.arrays[0], x) for x in both)
-    compare(host, str(call), ours, host, theirs)
-
-
-def _on_the_host(subject: Subject, value: Any) -> Any:
-    """An array, or several, as the host library's."""
-    if isinstance(value, tuple):
-        return tuple(_on_the_host(subject, item) for item in value)
-    return subject.host.asarray(subject.backend.to_numpy(value))
+    compare_call(backend, call, got, host, expected)
 
 
 def _moved(subject: Subject, value: Any) -> Any:

@@ -1,5 +1,7 @@
 """What is determined of results that mathematics leaves partly open: phases, and an order.
 
+For matrices whose eigenvalues, or singular values, are distinct.
+
 Libraries agree on singular values, but not on the signs of singular vectors (LAPACK, cuSOLVER and
 XLA each have their own), nor on the order of the eigenvalues of a matrix that is not symmetric.
 """
@@ -13,6 +15,7 @@ from typing import Any
 
 def _svd(xp: Any, x: Any, out: Any) -> tuple[Any, ...]:
     u, s, vh = out
+    u, vh = u[..., : s.shape[-1]], vh[..., : s.shape[-1], :]  # the rest is any basis
     return xp.abs(u), s, xp.abs(vh), xp.matmul(u * xp.astype(s, u.dtype)[..., None, :], vh)
 
 
@@ -45,7 +48,7 @@ def _eig(xp: Any, x: Any, out: Any) -> tuple[Any, ...]:
 
 
 def _order(xp: Any, values: Any) -> Any:
-    """Of complex numbers on the last axis; conjugates are apart."""
+    """Of complex numbers, ascending by real + π · imag, a key that tells conjugates apart."""
     return xp.argsort(xp.real(values) + math.pi * xp.imag(values), axis=-1)
 
 

@@ -16,11 +16,10 @@ from agnostic_dl.primitives.chains import CHAIN
 from agnostic_dl.primitives.program import DTYPE, Instruction, Literal
 from agnostic_dl.testing.calls import Call, calls_of, known, large_calls
 from agnostic_dl.testing.chains import ChainCase, chain_cases
+from agnostic_dl.testing.comparing import compare, compare_call, dtype_name, equal, numbers
 from agnostic_dl.testing.masked import BACKWARD, MASKED, references, run_pair, views
 from agnostic_dl.testing.report import Broken, NotRun, Report, judge
 
-#: dtype → the largest error allowed, relative to the largest number of the expected array.
-TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "complex128": 1e-12, "complex64": 1e-5}
 #: How many random calls of each kernel, each in three forms.
 COUNT = 12
 #: How many random chains, each in four forms.
@@ -143,19 +142,19 @@ def _spread(xp: Any, array: Any) -> Any:
 
 def check_call(backend: Backend, kernel: Callable[..., Any], call: Call) -> bool:
     """Compare one call with the reference; False where the kernel declines it."""
-    before = [_numbers(backend, a) for a in call.arrays if hasattr(a, "shape")]
+    before = [numbers(backend, a) for a in call.arrays if hasattr(a, "shape")]
     try:
         got = kernel(backend.xp, *call.arrays, **call.static)
     except Exception as error:
         raise Broken(f"{call} raises {type(error).__name__}: {error}") from error
     if any(
-        not _equal(_numbers(backend, a), kept)
+        not equal(numbers(backend, a), kept)
         for a, kept in zip((a for a in call.arrays if hasattr(a, "shape")), before, strict=True)
     ):
         raise Broken(f"{call} writes into an argument")
     if got is NotImplemented:
         return False
-    compare(backend, str(call), got, backend, call.reference(backend.xp))
+    compare_call(backend, call, got, backend, call.reference(backend.xp))
     return True
 
 
@@ -169,7 +168,7 @@ def check_bound(backend: Backend, kernel: Any, call: Call) -> bool:
     made = list(expected) if several else [expected]
     static = dict(call.static)
     if DTYPE in static and static[DTYPE] is not None:
-        static[DTYPE] = _dtype_name(static[DTYPE])
+        static[DTYPE] = dtype_name(static[DTYPE])
     outs = tuple(range(len(arrays), len(arrays) + len(made)))
     instruction = Instruction(call.primitive.name, ins, outs, static, several)
     return _check_binding(backend, kernel, instruction, list(call.arrays), made, {}, str(call))
@@ -211,7 +210,7 @@ def _check_binding(
         raise Broken(f"{what} raises {type(error).__name__}: {error}") from error
     for k, (array, values) in enumerate(zip(given, kept, strict=True)):
         may_change = k in taken_over.values() or not hasattr(array, "shape")
-        if not may_change and not _equal(_numbers(backend, array), _numbers(backend, values)):
+        if not may_change and not equal(numbers(backend, array), numbers(backend, values)):
             raise Broken(f"{what} writes into an argument")
     return call is not None
 
@@ -220,63 +219,3 @@ def _plain(xp: Any, array: Any) -> Any:
     """The same numbers in memory of their own that lies in order."""
     flat = xp.asarray(xp.reshape(array, (-1,)), copy=True)
     return xp.reshape(flat, array.shape)
-
-
-def compare(ours: Backend, what: str, got: Any, theirs: Backend, expected: Any) -> None:
-    """Refuse another structure, shape, dtype or other numbers than *expected*."""
-    same_form(what, got, expected)
-    if isinstance(expected, tuple):
-        for one, other in zip(got, expected, strict=True):
-            compare(ours, what, one, theirs, other)
-        return
-    if not hasattr(expected, "dtype"):
-        if got != expected:
-            raise Broken(f"{what} returns {got!r}, expected {expected!r}")
-        return
-    allowed = TOLERANCE.get(_dtype_name(expected.dtype), 0.0)
-    gap = _gap(_numbers(ours, got), _numbers(theirs, expected), allowed)
-    if gap is not None:
-        raise Broken(f"{what} is off by {gap:.1e}, allowed is {allowed:.0e}")
-
-
-def same_form(what: str, got: Any, expected: Any) -> None:
-    """Refuse another structure, shape or dtype than *expected*."""
-    if isinstance(expected, tuple):
-        if not isinstance(got, tuple) or len(got) != len(expected):
-            raise Broken(f"{what} returns {type(got).__name__}, expected {len(expected)} arrays")
-        for one, other in zip(got, expected, strict=True):
-            same_form(what, one, other)
-    elif hasattr(expected, "dtype"):
-        if tuple(got.shape) != tuple(expected.shape):
-            raise Broken(f"{what} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}")
-        names = [_dtype_name(a.dtype) for a in (got, expected)]
-        if names[0] != names[1]:
-            raise Broken(f"{what} is {names[0]}, expected {names[1]}")
-
-
-def _dtype_name(dtype: Any) -> str:
-    name: str = str(getattr(dtype, "name", None) or dtype).rpartition(".")[2]
-    return name
-
-
-def _numbers(backend: Backend, array: Any) -> Any:
-    host = backend.to_numpy(array)
-    return host.copy() if hasattr(host, "copy") else host
-
-
-def _equal(a: Any, b: Any) -> bool:
-    same: bool = a.shape == b.shape and a.tobytes() == b.tobytes()
-    return same
-
-
-def _gap(got: Any, expected: Any, tolerance: float) -> float | None:
-    """The largest error relative to the size of *expected*, if above; NaN equals NaN."""
-    if got.dtype.kind in "biu":
-        return None if _equal(got, expected) else float("inf")
-    wrong = (got != expected) & ~((got != got) & (expected != expected))
-    if not wrong.any():
-        return None
-    finite = abs(expected[abs(expected) < float("inf")])
-    scale = max(1.0, float(finite.max())) if finite.size else 1.0
-    gap = float(abs(got - expected)[wrong].max()) / scale
-    return None if gap <= tolerance else gap

@@ -7,6 +7,7 @@ import pytest
 
 import agnostic_dl as adl
 from agnostic_dl.testing.backends import RULES, Subject
+from agnostic_dl.testing.determined import determined
 from agnostic_dl.testing.report import judge
 from agnostic_dl.testing.table import OPERATIONS
 
@@ -68,3 +69,33 @@ def test_another_librarys_phases_and_order_are_right_and_other_vectors_are_not(
     subject = Subject("other", Other(), Base())
     report = judge(subject, "other", {"primitives": RULES["primitives"]})
     assert report.passed is not wrong, report
+
+
+@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize("kind", ["real", "complex", "a turn", "of no rows"])
+def test_what_is_determined_is_the_same_of_both(name, kind):
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((4, 3, 3))
+    if kind == "complex":
+        x = x + 1j * draw.standard_normal((4, 3, 3))
+    elif kind == "a turn":  # its eigenvalues are conjugates
+        x = np.array([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 2.0]])
+    elif kind == "of no rows":
+        x = np.zeros((2, 0, 0))
+    if name == "eigh":
+        x = x + np.conj(x.mT)
+    if (name, kind) == ("svd", "a turn"):
+        x = x * [1.0, 2.0, 3.0]  # or two of its singular values were one
+    if (name, kind) == ("eigh", "a turn"):
+        x = x * np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 3.0]])
+    static = {"svd": {"full_matrices": False}}.get(name, {})
+    outs = getattr(np.linalg, name)(x, **static), OPEN[name](None, x, **static)
+    xp = adl.get_backend("numpy").xp
+    if name.startswith("eig") and name != "eigh":  # NumPy's are real where they can be
+        first = outs[0] if name == "eigvals" else outs[0].eigenvalues
+        given = first.astype("complex128")
+        whole = given if name == "eigvals" else (given, outs[0].eigenvectors.astype("complex128"))
+        outs = whole, outs[1]
+    ours, theirs = (determined(f"linalg.{name}", xp, x, out) for out in outs)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)

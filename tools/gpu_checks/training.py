@@ -45,13 +45,21 @@ def graphs(bench: Bench) -> dict[str, Any]:
 def _repeats(bench: Bench) -> bool:
     """In the deterministic mode, which this process then stays in, two runs give one result."""
     bench.backend.pin_threads()
-    first, second = (_steps(bench, "adam", capture=True) for _ in range(2))
+    (first, one), (second, other) = (_trained(bench, "adam", capture=True) for _ in range(2))
     if first != second:
         raise AssertionError(f"two runs in the deterministic mode: {first} and {second}")
+    for name, array in one.state_dict().items():
+        arrays = (bench.backend.to_numpy(a) for a in (array, other.state_dict()[name]))
+        np.testing.assert_array_equal(*arrays, err_msg=name)
     return True
 
 
 def _steps(bench: Bench, name: str, capture: bool) -> list[float]:
+    return _trained(bench, name, capture)[0]
+
+
+def _trained(bench: Bench, name: str, capture: bool) -> tuple[list[float], Any]:
+    """The losses of some steps, and the model after them."""
     draw = np.random.default_rng(0)
     model = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
@@ -67,7 +75,7 @@ def _steps(bench: Bench, name: str, capture: bool) -> list[float]:
         bench.xp.full((1 << 10, k + 1), float("nan"), dtype=bench.backend.dtypes["float32"])
     if step.captured is not capture:
         raise AssertionError(f"captured: {step.captured}, expected {capture}")
-    return losses
+    return losses, model
 
 
 class Run:

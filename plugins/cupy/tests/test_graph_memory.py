@@ -5,12 +5,19 @@ from __future__ import annotations
 import gc
 import weakref
 
+import array_api_compat.numpy as xp
 import numpy as np
+import pytest
 
-import agnostic_dl as adl
 from agnostic_dl.extend import Instruction, Program, Value
+from agnostic_dl_cupy import kernels
+from agnostic_dl_cupy.blas import WORKSPACE_BYTES, Blas
+from agnostic_dl_cupy.cudnn_graphs import Graphs
 from agnostic_dl_cupy.graph import GraphPlan
 from agnostic_dl_cupy.graph.plan import WARM_UP
+from agnostic_dl_cupy.rehearsal import host
+from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
+from agnostic_dl_cupy.rehearsal.cudnn import FakeCudnn, Plan
 from agnostic_dl_cupy.rehearsal.device import FakeDevice
 
 
@@ -34,11 +41,13 @@ def plan_of_one_operation(device, like=None):
 
 def test_a_plans_arrays_go_before_the_device_whose_memory_they_lie_in():
     """Or the device could not give that memory back: a part of it would be in use."""
-    xp, gone = adl.get_backend("numpy").xp, []
+    gone = []
     device = Forgetful(xp)
     first = plan_of_one_operation(device)
     second = plan_of_one_operation(None, like=first)
-    weakref.finalize(device, lambda: gone.append([array() is None for array in found]))
+    ends = weakref.finalize(device, lambda: gone.append([array() is None for array in found]))
+    ends.atexit = False
+    first.itself = first  # steps and their plans die by the collector: they know each other
     for plan in (first, second):
         for _ in range(WARM_UP + 2):
             plan.run({"x": np.ones(4, np.float32)})
@@ -49,3 +58,17 @@ def test_a_plans_arrays_go_before_the_device_whose_memory_they_lie_in():
     del second
     gc.collect()
     assert gone == [[True, True]]
+
+
+@pytest.mark.skipif(host.missing() is not None, reason=str(host.missing()))
+def test_the_libraries_workspaces_are_of_no_plans_memory():
+    """They are kept, and a pool that one of them lies in could not be given back whole."""
+    runtime = host.HostRuntime()
+    graphs = Graphs(runtime, FakeCudnn(plans=[Plan(workspace=700)]))
+    run = kernels.bind(runtime, Blas(runtime, FakeCublas()), graphs)
+    x, w = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 2), np.float32)
+    window = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    for _ in range(2):
+        run["conv2d"](xp, x, w, **window)
+        run["matmul"](xp, w[0, 0], w[0, 0])
+    assert runtime.workspaces == [700, WORKSPACE_BYTES]

@@ -9,7 +9,7 @@ import pytest
 import agnostic_dl as adl
 from agnostic_dl.extend import Instruction, Literal, Program, Value, chained
 from agnostic_dl_cupy.codegen import accepts, source_of
-from agnostic_dl_cupy.codegen.operations import QUESTIONS, STORED
+from agnostic_dl_cupy.codegen.operations import ARITHMETIC, LOGIC, QUESTIONS, SPECIAL, STORED
 from agnostic_dl_cupy.codegen.preamble import preamble
 from agnostic_dl_cupy.rehearsal import chains, host
 from agnostic_dl_cupy.templates import OPTIONS
@@ -51,7 +51,8 @@ def kernels(dtype):
     limits = (0, Literal(float("nan")), Literal(float("inf")))
     made["clip"] = kernel("clip", limits, [dtype], dtype)
     made["where"] = kernel("where", (1, 0, Literal(float("-inf"))), [dtype, "bool"], dtype)
-    made["logical_and"] = kernel("logical_and", (0, 1), ["bool"] * 2, "bool")
+    made |= {op: kernel(op, (0, 1), ["bool"] * 2, "bool") for op in LOGIC - {"logical_not"}}
+    made["logical_not"] = kernel("logical_not", (0,), ["bool"], "bool")
     made |= {f"to {to}": kernel("astype", (0,), [dtype], to) for to in STORED}
     return made | {"from bool": kernel("astype", (0,), ["bool"], dtype)}
 
@@ -66,6 +67,7 @@ def test_every_operation_compiles_and_flushes_nothing_that_is_numpys_to_the_bit(
     device_compiler.require()
     made = kernels(dtype)
     assert {op for op, k in made.items() if k is None} == declined
+    assert made.keys() >= ARITHMETIC | QUESTIONS | LOGIC | (SPECIAL - {"astype"})
     made = {op: k for op, k in made.items() if k is not None}
     for exact in (True, False):
         part = {k.name: k.body for op, k in made.items() if (op not in ULPS) is exact}

@@ -22,7 +22,7 @@ class TorchBackend(Backend):
     def asarray(self, obj: Any, dtype: Any = None) -> Any:
         import torch
 
-        dtype = self.dtypes[dtype] if isinstance(dtype, str) else dtype
+        dtype = self.as_dtype(dtype)
         return torch.asarray(obj, dtype=dtype)
 
     def to_numpy(self, array: Any) -> Any:

@@ -76,7 +76,7 @@ class CupyBackend(Backend):
             # What is page-locked already it reads where it lies, later: what `to_numpy` has made
             # may be written to as soon as this returns, so that it is waited for.
             locked = cupy.cuda.pinned_memory.is_memory_pinned(host.ctypes.data)
-            # A single number CuPy fills in, and zeros without their sign: it goes as a vector.
+            # CuPy makes 0-d arrays by fill(), in which zero has no sign: they go as vectors.
             array = cupy.asarray(host if host.ndim else host.reshape(1), blocking=locked)
             return array if host.ndim else array.reshape(())
 

@@ -83,7 +83,7 @@ class Blas:
 
     def _make_handle(self, stream: int) -> tuple[Any, Any]:
         handle = ctypes.c_void_p()
-        workspace = self.runtime.empty((WORKSPACE_BYTES,), "uint8")
+        workspace = self.runtime.kept(WORKSPACE_BYTES)
         address = ctypes.c_void_p(self.runtime.pointer(workspace))
         _check(self.library.cublasCreate_v2(ctypes.byref(handle)), "cublasCreate")
         # The stream comes first: setting it forgets the workspace.

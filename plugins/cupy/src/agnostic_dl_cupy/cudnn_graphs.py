@@ -229,5 +229,5 @@ class Graphs:
         """
         kept = self._workspaces.setdefault(self._here(), [])
         if not kept or kept[-1].size < size:
-            kept.append(self.runtime.empty((max(size, 1),), "uint8"))
+            kept.append(self.runtime.kept(size))
         return kept[-1]

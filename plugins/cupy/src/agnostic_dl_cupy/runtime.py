@@ -55,6 +55,9 @@ class Runtime(Protocol):
     def scratch(self, size: int) -> Any:
         """So many bytes for a moment: no pool keeps them."""
 
+    def kept(self, size: int) -> Any:
+        """So many bytes for good: not of a plan's pool, which is to be given back whole."""
+
     def seconds(self, work: Callable[[], None]) -> float:
         """How long the device takes for what *work* queues on the current stream."""
 
@@ -108,6 +111,11 @@ class CupyRuntime:
         with self.current():
             memory = self.cupy.cuda.MemoryPointer(self.cupy.cuda.Memory(max(size, 1)), 0)
             return self.cupy.ndarray((max(size, 1),), "uint8", memory)
+
+    def kept(self, size: int) -> Any:
+        usual = self.cupy.get_default_memory_pool().malloc
+        with self.current(), self.cupy.cuda.using_allocator(usual):
+            return self.cupy.empty((max(size, 1),), dtype="uint8")
 
     def seconds(self, work: Callable[[], None]) -> float:
         with self.current():

@@ -23,7 +23,7 @@ static __device__ __forceinline__ bool op_{name}({t} x, {t} y) {{
       : "=r"(r) : "{c}"(x), "{c}"(y));
   return r; }}"""
 _KINDS = ({"t": "float", "s": "f32", "c": "f"}, {"t": "double", "s": "f64", "c": "d"})
-#: Form → operation → PTX's.
+#: Form → operation → the PTX instruction.
 _PTX = {
     _ROUNDED: {"add": "add.rn", "subtract": "sub.rn", "multiply": "mul.rn", "divide": "div.rn"},
     _OF_ONE: {

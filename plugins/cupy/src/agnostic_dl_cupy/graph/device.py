@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,7 +27,8 @@ class CudaDevice:
             idle = backend.streams
             self.stream = idle.pop() if idle else cupy.cuda.Stream(non_blocking=True)
             self.pool = cupy.cuda.MemoryPool()
-            weakref.finalize(self, _give_back, idle, self.stream, self.pool).atexit = False
+            given = backend.device, self.pool, idle, self.stream
+            weakref.finalize(self, _give_back, *given).atexit = False
             # Recorded anew at each step: to make events costs the host more.
             self._before, self._after = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
             #: The stream that the last results were copied on.
@@ -104,14 +106,15 @@ class CudaDevice:
 
         The capture ends also where *function* fails.
         """
-        self.stream.begin_capture()
-        try:
-            found = function()
-        except BaseException:
-            with suppress(Exception):  # a capture that was broken off ends with an error as well
-                self.stream.end_capture()
-            raise
-        graph = self.stream.end_capture()
+        with _uncollected():
+            self.stream.begin_capture()
+            try:
+                found = function()
+            except BaseException:
+                with suppress(Exception):  # a capture that was broken off ends with an error too
+                    self.stream.end_capture()
+                raise
+            graph = self.stream.end_capture()
         graph.upload(self.stream)
         return graph, found
 
@@ -120,7 +123,25 @@ class CudaDevice:
         graph.launch(self.stream)
 
 
-def _give_back(idle: list[Any], stream: Any, pool: Any) -> None:
-    """The memory to the device: CuPy's pools keep theirs when they go. The stream to others."""
-    pool.free_all_blocks()
-    idle.append(stream)
+def _give_back(device: Any, pool: Any, idle: list[Any], stream: Any) -> None:
+    """Empty the pool, since CuPy's do not when they are dropped; leave the stream to other plans.
+
+    Called by whatever thread had the last reference, on whatever device.
+    """
+    try:
+        with device:
+            pool.free_all_blocks()
+    finally:
+        idle.append(stream)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage is collected: a plan among it would free memory while a stream is captured."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

@@ -27,7 +27,11 @@ WARM_UP = 2
 
 
 class _Held:
-    """What a plan has on the device; `release` gives up the device last, whose memory that is."""
+    """What a plan has on the device, apart from the plan for the sake of its finalizer.
+
+    Results and graph are given up first, the device last, which then empties the pool that they lay
+    in: in a plan's own attributes it would be up to Python which goes first.
+    """
 
     def __init__(self, device: Any) -> None:
         self.device, self.graph = device, None

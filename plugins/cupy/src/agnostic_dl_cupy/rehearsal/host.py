@@ -47,6 +47,8 @@ class HostRuntime:
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[int, ...], int]] = []
         self.current_stream, self.is_capturing = 0, False
+        #: Sizes of the memory that was taken for good.
+        self.workspaces: list[int] = []
         self.clock: Callable[[], float] = time.perf_counter
         self._scratched: list[weakref.ref[Any]] = []
 
@@ -75,6 +77,10 @@ class HostRuntime:
 
     def capturing(self) -> bool:
         return self.is_capturing
+
+    def kept(self, size: int) -> Any:
+        self.workspaces.append(size)
+        return self.empty((max(size, 1),), "uint8")
 
     def scratch(self, size: int) -> Any:
         array = self.empty((max(size, 1),), "uint8")
