@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import sys
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pretended_cuda import Noting, Stream
 
 import agnostic_dl as adl
 from agnostic_dl import nn
@@ -22,25 +23,6 @@ from agnostic_dl_cupy.rehearsal.backend import RehearsalBackend
 from agnostic_dl_cupy.rehearsal.device import FakeDevice
 
 
-class Stream:
-    """CUDA's part in a capture; one that was broken off fails at its end as well."""
-
-    def __init__(self, broken):
-        self.log, self.broken = [], broken
-
-    def begin_capture(self):
-        self.log.append("begin")
-
-    def end_capture(self):
-        self.log.append("end")
-        if self.broken:
-            raise RuntimeError("cudaErrorStreamCaptureInvalidated")
-        return self
-
-    def upload(self, stream):
-        self.log.append("upload")
-
-
 @pytest.mark.parametrize("broken", [False, True])
 def test_cudas_capture_ends_where_the_work_fails_and_tells_the_first_cause(broken):
     device = object.__new__(CudaDevice)
@@ -48,59 +30,6 @@ def test_cudas_capture_ends_where_the_work_fails_and_tells_the_first_cause(broke
     with pytest.raises(NotImplementedError, match="cuBLAS"):
         device.capture(lambda: refuse("cuBLAS"))
     assert device.stream.log == ["begin", "end"]
-
-
-class Noting:
-    """CUDA's streams, events, pools and devices, of which only the order of calls is real."""
-
-    def __init__(self):
-        self.log, self.current = [], None
-        noting = self
-
-        class Queue:
-            def __init__(self, name):
-                self.name = name
-
-            def record(self, event):
-                noting.log.append(f"{self.name} records {event}")
-                return event
-
-            def wait_event(self, event):
-                noting.log.append(f"{self.name} waits for {event}")
-
-            def __enter__(self):
-                self.before, noting.current = noting.current, self
-
-            def __exit__(self, *error):
-                noting.current = self.before
-
-        self.current, self.another = Queue("outside"), Queue("another")
-        self.made, self.events = [], iter(("before", "after"))
-        self.cuda = SimpleNamespace(
-            Stream=lambda non_blocking: Queue("own"),
-            MemoryPool=lambda: SimpleNamespace(
-                malloc="the private pool", free_all_blocks=lambda: self.log.append("pool freed")),
-            Event=lambda disable_timing: next(self.events, "another"),
-            get_current_stream=lambda: self.current, using_allocator=self.using,
-        )  # fmt: skip
-        self.allocator = "the usual pool"
-
-    @contextmanager
-    def using(self, allocator):
-        before, self.allocator = self.allocator, allocator
-        try:
-            yield
-        finally:
-            self.allocator = before
-
-    def __enter__(self):
-        self.log.append("the device")
-
-    def __exit__(self, *error):
-        self.log.append("left")
-
-    def empty(self, shape, dtype):
-        return self.allocator, self.current.name, shape, dtype
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -161,7 +90,7 @@ def refuse(reason):
 
 def test_cudas_capture_is_uploaded_before_it_is_first_replayed():
     device = object.__new__(CudaDevice)
-    device.stream = Stream(broken=False)
+    device.stream, device._blocks = Stream(broken=False), SimpleNamespace(keep=list)
     graph, found = device.capture(lambda: {"loss": 1})
     assert graph is device.stream
     assert found == {"loss": 1}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
+from pretended_cuda import Noting, Stream
 
 from agnostic_dl.extend import Instruction, Program, Value
 from agnostic_dl_cupy import kernels
 from agnostic_dl_cupy.blas import WORKSPACE_BYTES, Blas
 from agnostic_dl_cupy.cudnn_graphs import Graphs
-from agnostic_dl_cupy.graph import GraphPlan
+from agnostic_dl_cupy.graph import CudaDevice, GraphPlan
 from agnostic_dl_cupy.graph.plan import WARM_UP
 from agnostic_dl_cupy.rehearsal import host
 from agnostic_dl_cupy.rehearsal.cublas import FakeCublas
@@ -72,3 +76,22 @@ def test_the_libraries_workspaces_are_of_no_plans_memory():
         run["conv2d"](xp, x, w, **window)
         run["matmul"](xp, w[0, 0], w[0, 0])
     assert runtime.workspaces == [700, WORKSPACE_BYTES]
+
+
+def test_memory_that_a_graph_writes_to_stays_when_a_pool_gives_back_what_is_free(monkeypatch):
+    """As a pool does where it finds no memory for a larger batch."""
+    monkeypatch.setitem(sys.modules, "cupy", Noting())
+    device = CudaDevice(SimpleNamespace(device=nullcontext(), streams=[]))
+    device.stream, held = Stream(broken=False), []
+
+    allocate = device.pool.allocator
+    passing = weakref.ref(allocate(512))  # let go of at once
+    assert passing() is None
+    device.capture(lambda: held.append(allocate(512)))
+    block = weakref.ref(held.pop())
+    assert block().size == 512
+    passing = weakref.ref(allocate(512))
+    assert passing() is None
+    del device
+    gc.collect()
+    assert block() is None

@@ -26,8 +26,9 @@ class CudaDevice:
         with backend.device:
             idle = backend.streams
             self.stream = idle.pop() if idle else cupy.cuda.Stream(non_blocking=True)
-            self.pool = cupy.cuda.MemoryPool()
-            given = backend.device, self.pool, idle, self.stream
+            self._blocks = _Blocks(cupy)
+            self.pool = cupy.cuda.MemoryPool(self._blocks.allocate)
+            given = backend.device, self._blocks, self.pool, idle, self.stream
             weakref.finalize(self, _give_back, *given).atexit = False
             # Recorded anew at each step: to make events costs the host more.
             self._before, self._after = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
@@ -115,6 +116,7 @@ class CudaDevice:
                     self.stream.end_capture()
                 raise
             graph = self.stream.end_capture()
+        self._blocks.keep()
         graph.upload(self.stream)
         return graph, found
 
@@ -123,13 +125,40 @@ class CudaDevice:
         graph.launch(self.stream)
 
 
-def _give_back(device: Any, pool: Any, idle: list[Any], stream: Any) -> None:
+class _Blocks:
+    """The memory behind a pool, and what of it graphs write to.
+
+    Where a pool of CuPy's finds no memory for an array, it gives back all that is free in it and
+    tries again; to its eyes the temporary arrays of a graph are free.
+    """
+
+    def __init__(self, cupy: Any) -> None:
+        class Block(cupy.cuda.Memory):  # type: ignore[misc]
+            """CuPy's own class has no weak references."""
+
+        self._block, self._pointer = Block, cupy.cuda.MemoryPointer
+        self._there: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.kept: list[Any] = []
+
+    def allocate(self, size: int) -> Any:
+        """New memory of the device, for the pool."""
+        block = self._block(size)
+        self._there.add(block)
+        return self._pointer(block, 0)
+
+    def keep(self) -> None:
+        """Keep what there is now: a graph was captured in it."""
+        self.kept = list(self._there)
+
+
+def _give_back(device: Any, blocks: _Blocks, pool: Any, idle: list[Any], stream: Any) -> None:
     """Empty the pool, since CuPy's do not when they are dropped; leave the stream to other plans.
 
     Called by whatever thread had the last reference, on whatever device.
     """
     try:
         with device:
+            blocks.kept.clear()
             pool.free_all_blocks()
     finally:
         idle.append(stream)
