@@ -49,12 +49,14 @@ class Backend:
 
         UnknownNameError: the library has no dtype of that name.
         """
-        if isinstance(dtype, str) and dtype not in self.dtypes:
+        if not isinstance(dtype, str):
+            return dtype
+        if dtype not in self.dtypes:
             raise UnknownNameError(
                 f"the backend {self.name!r} has no dtype {dtype!r}: expected one of "
                 f"{', '.join(self.dtypes)}"
             )
-        return self.dtypes[dtype] if isinstance(dtype, str) else dtype
+        return self.dtypes[dtype]
 
     @cached_property
     def array_type(self) -> type:
