@@ -26,7 +26,7 @@ from agnostic_dl_cupy.rehearsal.device import FakeDevice
 @pytest.mark.parametrize("broken", [False, True])
 def test_cudas_capture_ends_where_the_work_fails_and_tells_the_first_cause(broken):
     device = object.__new__(CudaDevice)
-    device.stream = Stream(broken)
+    device.stream, device._blocks = Stream(broken), SimpleNamespace(captured=nullcontext)
     with pytest.raises(NotImplementedError, match="cuBLAS"):
         device.capture(lambda: refuse("cuBLAS"))
     assert device.stream.log == ["begin", "end"]
@@ -90,7 +90,7 @@ def refuse(reason):
 
 def test_cudas_capture_is_uploaded_before_it_is_first_replayed():
     device = object.__new__(CudaDevice)
-    device.stream, device._blocks = Stream(broken=False), SimpleNamespace(keep=list)
+    device.stream, device._blocks = Stream(broken=False), SimpleNamespace(captured=nullcontext)
     graph, found = device.capture(lambda: {"loss": 1})
     assert graph is device.stream
     assert found == {"loss": 1}

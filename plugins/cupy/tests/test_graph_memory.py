@@ -82,16 +82,18 @@ def test_memory_that_a_graph_writes_to_stays_when_a_pool_gives_back_what_is_free
     """As a pool does where it finds no memory for a larger batch."""
     monkeypatch.setitem(sys.modules, "cupy", Noting())
     device = CudaDevice(SimpleNamespace(device=nullcontext(), streams=[]))
-    device.stream, held = Stream(broken=False), []
+    device.stream, found = Stream(broken=False), []
 
     allocate = device.pool.allocator
     passing = weakref.ref(allocate(512))  # let go of at once
     assert passing() is None
-    device.capture(lambda: held.append(allocate(512)))
-    block = weakref.ref(held.pop())
-    assert block().size == 512
+    before = allocate(256)
+    device.capture(lambda: found.append(weakref.ref(allocate(512))))
+    found.append(weakref.ref(before))
+    del before
+    assert [block().size for block in found] == [512, 256]
     passing = weakref.ref(allocate(512))
     assert passing() is None
     del device
     gc.collect()
-    assert block() is None
+    assert [block() for block in found] == [None, None]

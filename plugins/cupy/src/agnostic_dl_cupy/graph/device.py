@@ -107,7 +107,7 @@ class CudaDevice:
 
         The capture ends also where *function* fails.
         """
-        with _uncollected():
+        with _uncollected(), self._blocks.captured():
             self.stream.begin_capture()
             try:
                 found = function()
@@ -116,7 +116,6 @@ class CudaDevice:
                     self.stream.end_capture()
                 raise
             graph = self.stream.end_capture()
-        self._blocks.keep()
         graph.upload(self.stream)
         return graph, found
 
@@ -139,16 +138,24 @@ class _Blocks:
         self._block, self._pointer = Block, cupy.cuda.MemoryPointer
         self._there: weakref.WeakSet[Any] = weakref.WeakSet()
         self.kept: list[Any] = []
+        self._capturing = False
 
     def allocate(self, size: int) -> Any:
         """New memory of the device, for the pool."""
         block = self._block(size)
         self._there.add(block)
+        if self._capturing:
+            self.kept.append(block)
         return self._pointer(block, 0)
 
-    def keep(self) -> None:
-        """Keep what there is now: a graph was captured in it."""
-        self.kept = list(self._there)
+    @contextmanager
+    def captured(self) -> Iterator[None]:
+        """Keep what there is and what comes while it lasts: the graph may write there."""
+        self.kept, self._capturing = list(self._there), True
+        try:
+            yield
+        finally:
+            self._capturing = False
 
 
 def _give_back(device: Any, blocks: _Blocks, pool: Any, idle: list[Any], stream: Any) -> None:
